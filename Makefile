@@ -1,0 +1,93 @@
+# Needs make and Python >= 3.11 with its venv module; everything else is installed into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet --quiet
+PYTEST := $(BIN)/python -m pytest
+
+DEMO := $(VENV)/demo.stamp
+DEV := $(VENV)/dev.stamp
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help:  ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; \
+		do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+.PHONY: demo
+demo: $(DEMO)  ## Run two workflows in the example application, with live progress
+	cd examples && ../$(BIN)/python -m minimal_host_app.demo
+
+.PHONY: test
+test: lint types imports docs wheel tests  ## Run every check and every test
+
+.PHONY: format
+format: $(DEV)  ## Format the code and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: lint
+lint: $(DEV)  ## Check format and lint rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+.PHONY: types
+types: $(DEV)  ## Check types
+	$(BIN)/mypy
+
+.PHONY: imports
+imports: $(DEV)  ## Check the direction of imports
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: tests
+tests: $(DEV)  ## Run all tests, on SQLite, PostgreSQL and Valkey
+	$(PYTEST)
+
+.PHONY: unit
+unit: $(DEV)  ## Run the tests that need no IO
+	$(PYTEST) tests/unit
+
+.PHONY: sqlite
+sqlite: $(DEV)  ## Run the tests that need no server
+	$(PYTEST) -m "not postgresql and not broker"
+
+.PHONY: postgresql
+postgresql: $(DEV)  ## Run the tests that need PostgreSQL or Valkey
+	$(PYTEST) -m "postgresql or broker"
+
+.PHONY: docs
+docs: $(DEV)  ## Run the examples in docstrings
+	$(PYTEST) --doctest-modules flask_squidmesh
+
+.PHONY: coverage
+coverage: $(DEV)  ## Run all tests and show which branches none of them takes
+	$(PYTEST) --cov
+
+.PHONY: wheel
+wheel: $(DEV)  ## Build the wheel, install it elsewhere and look at it
+	$(BIN)/python tools/check_wheel.py
+
+.PHONY: setup
+setup: $(DEV)  ## Install everything for working on the package
+
+.PHONY: clean
+clean:  ## Remove everything that can be made again
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
+		.mypy_cache .pytest_cache .ruff_cache examples/*/instance
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(DEMO): EXTRAS := http
+$(DEV): EXTRAS := test,lint
+
+# A stamp is written when all went well, so an interrupted set-up is repeated.
+$(DEMO) $(DEV): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Setting up $(VENV) ($(EXTRAS)) ..."
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) install --editable '.[$(EXTRAS)]'
+	@touch $@
