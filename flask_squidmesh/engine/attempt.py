@@ -1,0 +1,41 @@
+"""The loop behind one message: claim, perform, settle, and on with the next step.
+
+A test can stop between the three; so can a process, and `due_at` then brings
+the ticker to the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask_squidmesh.engine.claim import take
+from flask_squidmesh.engine.news import News
+from flask_squidmesh.engine.perform import perform
+from flask_squidmesh.engine.runtime import Runtime
+from flask_squidmesh.engine.settle import settle
+
+
+def deliver(
+    runtime: Runtime,
+    run_id: str,
+    step: str,
+    *,
+    may_continue: Callable[[], bool],
+    after_commit: Callable[[News], None],
+) -> str:
+    """Do what a message about *step* of the run asks for, and return the word for it.
+
+    *may_continue* is asked before each settlement whether the worker goes on
+    with the next step; *after_commit* gets the news of each commit.
+    """
+    taking = take(runtime, run_id, step)
+    after_commit(taking.news)
+    held = taking.held
+    while held is not None:
+        # A fresh app context is a fresh host session: nothing leaks from step to step.
+        with runtime.step_context(), runtime.executing.during(held):
+            performed = perform(runtime, held)
+            settled = settle(runtime, held, performed, go_on=may_continue())
+        after_commit(settled.news)
+        held = settled.held
+    return taking.word

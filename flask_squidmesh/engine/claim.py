@@ -1,0 +1,172 @@
+"""Claims a ready step for this worker: one guarded transaction.
+
+A message is only a hint to look at the database. Whatever it says, the run's
+lock is taken, the row is read, and the guarded write decides; every reason for
+doing nothing has its word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from flask_squidmesh.definition import documents
+from flask_squidmesh.definition.spec import Definition
+from flask_squidmesh.engine.apply import apply
+from flask_squidmesh.engine.expire import abandon
+from flask_squidmesh.engine.memory import Held, Memory
+from flask_squidmesh.engine.news import NOTHING, News
+from flask_squidmesh.engine.runtime import Runtime
+from flask_squidmesh.engine.scene import Scene
+from flask_squidmesh.ids import parse_id
+from flask_squidmesh.lifecycle.decide import Refused, decide
+from flask_squidmesh.lifecycle.facts import ENDED, Facts, Taken
+from flask_squidmesh.lifecycle.states import RunStatus, StepRunStatus
+from flask_squidmesh.store import branches, history, runs, transaction
+from flask_squidmesh.store.branches import Branch
+from flask_squidmesh.store.runs import RunRow
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What came of a message: the word for it, the claim if there is one, the news."""
+
+    word: str
+    held: Held | None = None
+    news: News = NOTHING
+
+
+def take(runtime: Runtime, run_id: str, step: str) -> Taking:
+    """Claim *step* of the run if it is ready, and return what came of it.
+
+    Words: `executed` (claimed, or a wait or pause that began), `unknown`,
+    `run_not_active`, `finished`, `not_ready`, `not_due`, `already_running`.
+    """
+    known_id = parse_id(run_id)
+    if known_id is None or not isinstance(step, str):
+        return Taking("unknown")
+    # A claim whose commit was made although its answer was lost finds the row running and its
+    # own token in place of the old one: its lease runs out, and the ticker brings it back.
+    return transaction.run(runtime.database, lambda c: _take(runtime, c, known_id, step))
+
+
+def _take(runtime: Runtime, connection: transaction.Connection, run_id: str, step: str) -> Taking:
+    locked = runs.lock(connection, run_id)
+    run = runs.find(connection, run_id) if locked is not None else None
+    if locked is None or run is None:
+        return Taking("unknown")
+    definition = runtime.definition(connection, run)
+    branch = branches.find(connection, run_id, step)
+    if branch is None:
+        return Taking(_why_absent(connection, definition, run_id, step, locked.status))
+    if locked.status in ENDED or locked.status == RunStatus.CANCELLING:
+        return Taking("run_not_active")
+    scene = Scene(
+        runtime=runtime,
+        connection=connection,
+        run=run,
+        definition=definition,
+        status=locked.status,
+        now=runtime.clock.judge(locked.database_time),
+        branch=branch,
+        ordinal=branch.horizon,
+    )
+    if branch.status == StepRunStatus.RUNNING:
+        if not _is_stale(scene, branch):
+            return Taking("already_running")
+        abandon(scene)
+        reclaimed = branches.find(connection, run_id, step)
+        if reclaimed is None or reclaimed.ready_at > scene.now:
+            return Taking("not_due", news=scene.news())
+        scene.branch = branch = reclaimed
+    if branch.status == StepRunStatus.PAUSED:
+        return Taking("not_ready")
+    if branch.status != StepRunStatus.PENDING and branch.ready_at > scene.now:
+        return Taking("not_due")
+    return _claim(scene, branch)
+
+
+def _is_stale(scene: Scene, branch: Branch) -> bool:
+    timeout = scene.runtime.settings.stale_step_timeout
+    return timeout is not None and branch.touched_at <= scene.now - timedelta(seconds=timeout)
+
+
+def _why_absent(
+    connection: transaction.Connection,
+    definition: Definition,
+    run_id: str,
+    step: str,
+    status: RunStatus,
+) -> str:
+    if step not in definition.steps_by_name:
+        return "unknown"
+    if history.has_step_run(connection, run_id, step):
+        return "finished"
+    return "run_not_active" if status in ENDED else "not_ready"
+
+
+def _claim(scene: Scene, branch: Branch) -> Taking:
+    runtime, definition = scene.runtime, scene.definition
+    code = runtime.code(scene.run.workflow)
+    inline = runtime.executable_steps(definition, code)
+    if code is None or (
+        branch.step not in inline and definition.steps_by_name[branch.step].kind == "step"
+    ):
+        return Taking("not_ready", news=scene.news())
+    facts = Facts(
+        definition=definition,
+        limits=runtime.limits,
+        run=scene.status,
+        step=branch.step,
+        visit=branch.visit,
+        status=branch.status,
+        attempt=branch.attempt,
+        lost=branch.lost,
+    )
+    try:
+        apply(scene, decide(facts, Taken()))
+    except Refused:
+        return Taking("run_not_active")
+    if scene.entered is None:
+        return Taking("executed", news=scene.news())
+    held = Held(
+        run=scene.run,
+        definition=definition,
+        code=code,
+        inline=inline,
+        branch=scene.entered,
+        memory=load_memory(scene.connection, scene.run, definition, scene.entered),
+        lease_until=scene.entered.due_at or scene.now,
+        renewed=runtime.clock.monotonic(),
+    )
+    return Taking("executed", held, scene.news())
+
+
+def load_memory(
+    connection: transaction.Connection, run: RunRow, definition: Definition, branch: Branch
+) -> Memory:
+    """Return the run as the step run in *branch* sees it."""
+    memory = Memory(payload=documents.decode(run.payload))
+    if branch.horizon > 0:
+        ended = history.step_runs_between(connection, run.id, after=0, up_to=branch.horizon)
+        memory.add(definition, ended)
+        if ended and ended[-1].ordinal == branch.horizon:
+            memory.failure = failure_behind(connection, run.id, ended[-1])
+    memory.ordinal = branch.horizon
+    if definition.mode == "transition":
+        memory.ordinal = history.last_ordinal(connection, run.id)
+    memory.visits[branch.step] = max(memory.visits.get(branch.step, 0), branch.visit)
+    return memory
+
+
+def failure_behind(
+    connection: transaction.Connection, run_id: str, previous: history.StepRunRow
+) -> dict[str, object] | None:
+    """Return the error of the step run whose error route leads here, None on another route."""
+    if previous.outcome != "error":
+        return None
+    attempt = history.find_attempt(connection, run_id, previous.ordinal)
+    if attempt is None or attempt.error is None:
+        return None
+    error: dict[str, object] = documents.decode(attempt.error)
+    return {**error, "step": previous.step}

@@ -1,0 +1,131 @@
+"""The engine of one application: the operations the edges and the workers call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from flask_squidmesh.clock import Clock
+from flask_squidmesh.config import Settings
+from flask_squidmesh.definition.workflow import Workflow
+from flask_squidmesh.engine import attempt, control, inspect, lease, start, tick
+from flask_squidmesh.engine.news import News, Ring
+from flask_squidmesh.engine.runtime import Runtime
+from flask_squidmesh.store import transaction
+from flask_squidmesh.types import Run, RunPage, TickResult
+
+
+class Engine:
+    """Thread-safe; nothing in it sends, and all news are returned or passed on after commit."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    @property
+    def settings(self) -> Settings:
+        """The application's settings."""
+        return self._runtime.settings
+
+    @property
+    def clock(self) -> Clock:
+        """The application's clock."""
+        return self._runtime.clock
+
+    # Running steps.
+
+    def deliver(
+        self,
+        run_id: str,
+        step: str,
+        *,
+        may_continue: Callable[[], bool],
+        after_commit: Callable[[News], None],
+    ) -> str:
+        """Do what a message about *step* asks for; see `attempt.deliver`."""
+        return attempt.deliver(
+            self._runtime, run_id, step, may_continue=may_continue, after_commit=after_commit
+        )
+
+    def tick(self, *, limit: int = 500) -> tuple[TickResult, News]:
+        """Do one bounded round of the ticker."""
+        return tick.tick(self._runtime, limit=limit)
+
+    def overdue(self, *, limit: int) -> tuple[Ring, ...]:
+        """Return ready steps whose message was sent over a second ago and that nobody took."""
+        return tick.overdue(self._runtime, limit=limit)
+
+    def is_executing(self) -> bool:
+        """Return whether this process is executing a step right now."""
+        return bool(self._runtime.executing.all())
+
+    def renew(self) -> int:
+        """Renew the leases of what this process executes, where it is time; return how many."""
+        return lease.renew_executing(self._runtime)
+
+    # For tests that do the work of workers themselves.
+
+    @property
+    def performed(self) -> int:
+        """How many attempts this engine has executed."""
+        return self._runtime.executing.count
+
+    def expire(self) -> int:
+        """Abandon the attempts whose lease has run out; return how many."""
+        return tick.expire(self._runtime)
+
+    def use_clock(self, clock: Clock) -> None:
+        """Judge by *clock* from now on."""
+        self._runtime.clock = clock
+
+    def list_ready(self, *, limit: int = 100) -> list[Ring]:
+        """Return steps that may be claimed now, in the order they became ready."""
+        return tick.list_ready(self._runtime, limit=limit)
+
+    def next_moment(self) -> datetime | None:
+        """Return when the next timer, retry or lease ends."""
+        return tick.next_moment(self._runtime)
+
+    # Starting and deciding.
+
+    def start_run(
+        self,
+        workflow: str | type[Workflow],
+        payload: Mapping[str, Any] | None,
+        *,
+        trigger: str | None,
+        idempotency_key: str | None,
+        connection: transaction.Connection | None = None,
+    ) -> tuple[Run, News]:
+        """Start a run, through *connection* if one is given, else in an own transaction."""
+        code = self._runtime.registry.get(workflow).__squidmesh__
+        request = start.prepare(
+            self._runtime, code, payload, trigger=trigger, idempotency_key=idempotency_key
+        )
+        if connection is not None:
+            return start.insert(self._runtime, connection, request)
+        return start.start(self._runtime, request)
+
+    def resolve(self, run_id: str, verb: control.Verb, **said: Any) -> tuple[Run, News]:
+        """Answer a pause or an approval."""
+        return control.resolve(self._runtime, run_id, verb, **said)
+
+    def cancel_run(self, run_id: str, **said: Any) -> tuple[Run, News]:
+        """Cancel a run."""
+        return control.cancel(self._runtime, run_id, **said)
+
+    # Reading.
+
+    def inspect_run(self, run_id: str, *, include_history: bool = False) -> Run:
+        """Return a run."""
+        known_id = control.require_id(run_id)
+        return transaction.read(
+            self._runtime.database,
+            lambda connection: inspect.load_run(
+                self._runtime, connection, known_id, include_history=include_history
+            ),
+        )
+
+    def list_runs(self, **filters: Any) -> RunPage:
+        """Return a page of runs."""
+        return inspect.list_runs(self._runtime, **filters)

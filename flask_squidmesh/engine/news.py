@@ -1,0 +1,44 @@
+"""What a committed transaction leaves to be told: rings and notices.
+
+The engine never sends. It returns news, and whoever called it passes them on
+after the commit; if nobody does, `due_at` brings the ticker to the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """A step that wants a worker: now (`at` is None), or once `at` has come."""
+
+    run_id: str
+    step: str
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A signal to send: its name in `flask_squidmesh.signals` and its keyword arguments."""
+
+    name: str
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Everything one commit left to be told."""
+
+    rings: tuple[Ring, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.rings or self.notices)
+
+
+NOTHING: Final = News()
+"""Nothing to tell."""

@@ -1,0 +1,114 @@
+"""What every operation of one application's engine needs, and what it remembers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+
+from flask_squidmesh.clock import Clock
+from flask_squidmesh.config import Settings
+from flask_squidmesh.definition import documents
+from flask_squidmesh.definition.code import WorkflowCode
+from flask_squidmesh.definition.registry import Registry
+from flask_squidmesh.definition.spec import Definition
+from flask_squidmesh.engine.memory import Held
+from flask_squidmesh.lifecycle.facts import Limits
+from flask_squidmesh.store import definitions, transaction
+from flask_squidmesh.store.host import HostSession
+from flask_squidmesh.store.runs import RunRow
+
+
+class Executing:
+    """The claims this process is executing right now, and only those: the heartbeat's list."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: dict[int, Held] = {}
+        self.count = 0
+
+    @contextmanager
+    def during(self, held: Held) -> Iterator[None]:
+        """Count *held* among the executing claims while the block runs."""
+        with self._lock:
+            self._held[id(held)] = held
+            self.count += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held.pop(id(held), None)
+
+    def all(self) -> list[Held]:
+        """Return the claims that are executing now."""
+        with self._lock:
+            return list(self._held.values())
+
+
+@dataclass(eq=False)
+class Runtime:
+    """The parts an engine is put together from.
+
+    `step_context` opens the fresh Flask app context that a step runs in, and
+    `host` is the host's session inside of it.
+    """
+
+    database: transaction.Engine
+    settings: Settings
+    clock: Clock
+    registry: Registry
+    host: HostSession
+    step_context: Callable[[], AbstractContextManager[object]]
+    executing: Executing = field(default_factory=Executing)
+    _definitions: dict[str, Definition] = field(default_factory=dict)
+    _executable: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    _stored: set[str] = field(default_factory=set)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.settings.max_step_visits, self.settings.max_lost_attempts)
+
+    def code(self, workflow: str) -> WorkflowCode | None:
+        """Return the current code of a workflow, None when it is not registered."""
+        known = self.registry.find(workflow)
+        return None if known is None else known.__squidmesh__
+
+    def definition(self, connection: transaction.Connection, run: RunRow) -> Definition:
+        """Return the definition the run was started with."""
+        known = self._definitions.get(run.fingerprint)
+        if known is None:
+            document = definitions.get(connection, run.fingerprint)
+            known = Definition.from_dict(documents.decode(document))
+            self._definitions[run.fingerprint] = known
+        return known
+
+    def executable_steps(self, definition: Definition, code: WorkflowCode | None) -> frozenset[str]:
+        """Return the steps of *definition* that today's *code* can execute when they are ready."""
+        if code is None:
+            return frozenset()
+        key = (definition.fingerprint, code.definition.fingerprint)
+        known = self._executable.get(key)
+        if known is None:
+            known = frozenset(
+                spec.name
+                for spec in definition.steps
+                if spec.kind == "log" or (spec.kind == "step" and spec.name in code.functions)
+            )
+            self._executable[key] = known
+        return known
+
+    def is_stored(self, fingerprint: str) -> bool:
+        """Return whether this process has seen the definition committed."""
+        return fingerprint in self._stored
+
+    def remember_stored(self, fingerprint: str) -> None:
+        """Note that the definition is in the database, committed."""
+        self._stored.add(fingerprint)
+
+
+def worker_name() -> str:
+    """Return the name this thread's claims carry: process, host and thread."""
+    return f"{os.getpid()}@{socket.gethostname()}/{threading.get_native_id()}"[:255]

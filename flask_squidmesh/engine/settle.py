@@ -1,0 +1,224 @@
+"""Settles an attempt: records how it ended and goes on, in one transaction.
+
+Statements of the straight path, in this order: take the run's lock; re-point
+the branch to the next step run, already claimed for this worker (the guarded
+write, which finds out whether the lease is still held); insert the attempt;
+insert the step run. One commit. The next step then runs without a message.
+
+If the step used the host's session, all of this is executed on that session's
+own connection and committed with it: the host's writes and the completion of
+the step are one transaction. A lease that is gone rolls both back.
+
+Repeating is safe: every settlement inserts an attempt with its fencing token,
+so a lost answer to a commit can be told from a lost lease.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from dataclasses import dataclass
+
+from flask_squidmesh.engine import errors
+from flask_squidmesh.engine.apply import apply
+from flask_squidmesh.engine.memory import Held
+from flask_squidmesh.engine.news import NOTHING, News
+from flask_squidmesh.engine.others import missing_of, others_of
+from flask_squidmesh.engine.perform import Performed
+from flask_squidmesh.engine.runtime import Runtime
+from flask_squidmesh.engine.scene import Fenced, Scene
+from flask_squidmesh.lifecycle.decide import decide
+from flask_squidmesh.lifecycle.facts import Facts, Failed, Lost, Outcome, Succeeded
+from flask_squidmesh.store import history, runs, transaction
+from flask_squidmesh.store.dialect import is_passing
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What came of an attempt: the next claim if this worker goes on, and the news."""
+
+    held: Held | None = None
+    news: News = NOTHING
+
+
+def settle(runtime: Runtime, held: Held, performed: Performed, *, go_on: bool) -> Settled:
+    """Record how the attempt of *held* ended; with *go_on* claim the next step if it is ready.
+
+    An attempt whose lease is gone changes nothing: its writes in the host's
+    session are rolled back with it.
+    """
+    settlement = _Settlement(runtime, held, go_on=go_on)
+    try:
+        if isinstance(performed.outcome, Succeeded) and runtime.host.is_in_use():
+            return settlement.with_host(performed)
+        runtime.host.rollback()
+        return settlement.alone(performed.outcome, performed.output, performed.traceback)
+    except Fenced:
+        runtime.host.rollback()
+        logger.warning(
+            "attempt %s of step %s in run %s was taken over; what it did is not kept",
+            held.branch.attempt,
+            held.branch.step,
+            held.run.id,
+        )
+        return Settled()
+
+
+class _Settlement:
+    """One settlement, however often its transaction has to be repeated."""
+
+    def __init__(self, runtime: Runtime, held: Held, *, go_on: bool) -> None:
+        self._runtime = runtime
+        self._held = held
+        self._go_on = go_on
+        self._scene: Scene | None = None
+        self._others: list[history.StepRunRow] | None = None
+
+    def with_host(self, performed: Performed) -> Settled:
+        """Settle on the host's connection, in its transaction."""
+        host = self._runtime.host
+        try:
+            scene = self._write(
+                host.connection(), performed.outcome, performed.output, performed.traceback
+            )
+            host.commit()
+        except Fenced:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever the host's commit hooks raise
+            host.rollback()
+            if self._has_landed():
+                return self._done(self._known_scene())
+            return self.alone(self._failure_of_commit(error), None, errors.traceback_of(error))
+        return self._done(scene)
+
+    def alone(self, outcome: Outcome, output: str | None, traceback: str | None) -> Settled:
+        """Settle on a connection of the engine's own."""
+
+        def work(connection: transaction.Connection) -> Scene:
+            return self._write(connection, outcome, output, traceback)
+
+        try:
+            return self._done(transaction.run(self._runtime.database, work))
+        except Fenced:
+            if self._scene is not None and self._has_landed():
+                return self._done(self._scene)
+            raise
+
+    def _failure_of_commit(self, error: Exception) -> Outcome:
+        """Tell a failure of the step's own writes from one of the database.
+
+        The former is the step's; the latter took the step's writes with it
+        through no fault of the step, which is as if its worker had vanished.
+        """
+        if not is_passing(error):
+            return Failed(errors.of_exception(error))
+        text = f"the database failed while the step was committed: {errors.text_of(error)}"
+        return Lost(errors.make("worker_lost", text, cause=error, retryable=True))
+
+    def _write(
+        self,
+        connection: transaction.Connection,
+        outcome: Outcome,
+        output: str | None,
+        traceback: str | None,
+    ) -> Scene:
+        runtime, held = self._runtime, self._held
+        locked = runs.lock(connection, held.run.id)
+        if locked is None:
+            raise Fenced
+        memory, branch, definition = held.memory, held.branch, held.definition
+        is_shared = definition.mode == "dependency"
+        last = history.last_ordinal(connection, held.run.id) if is_shared else memory.ordinal
+        scene = Scene(
+            runtime=runtime,
+            connection=connection,
+            run=held.run,
+            definition=definition,
+            status=locked.status,
+            now=runtime.clock.judge(locked.database_time),
+            branch=branch,
+            ordinal=last + 1,
+            output=output,
+            traceback=traceback,
+            lease_until=held.lease_until,
+        )
+        facts = Facts(
+            definition=definition,
+            limits=runtime.limits,
+            run=locked.status,
+            step=branch.step,
+            visit=branch.visit,
+            status=branch.status,
+            attempt=branch.attempt,
+            lost=branch.lost,
+            others=others_of(connection, branch, definition),
+            visits=memory.visits,
+            missing=missing_of(connection, branch, definition),
+            inline=held.inline if self._go_on else (),
+            chance=random.random(),  # noqa: S311  # spreads retries, keeps no secret
+        )
+        apply(scene, decide(facts, outcome))
+        if is_shared and scene.entered is not None and scene.ended:
+            self._catch_up(connection, memory.ordinal, scene.ordinal)
+        self._scene = scene
+        return scene
+
+    def _catch_up(self, connection: transaction.Connection, after: int, up_to: int) -> None:
+        """Read what other branches of the run have completed since this worker looked."""
+        self._others = history.step_runs_between(
+            connection, self._held.run.id, after=after, up_to=up_to
+        )
+
+    def _known_scene(self) -> Scene:
+        if self._scene is None:
+            raise RuntimeError("nothing was written")
+        return self._scene
+
+    def _has_landed(self) -> bool:
+        """Return whether this settlement is in the database although its answer was lost."""
+        if self._scene is None:
+            return False
+        branch = self._held.branch
+
+        def work(connection: transaction.Connection) -> bool:
+            return history.has_landed(
+                connection,
+                branch.run_id,
+                after=branch.horizon,
+                step=branch.step,
+                visit=branch.visit,
+                fencing_token=branch.fencing_token,
+            )
+
+        return transaction.run(self._runtime.database, work)
+
+    def _done(self, scene: Scene) -> Settled:
+        """Turn what was committed into the next claim, if this worker goes on."""
+        if scene.entered is None:
+            return Settled(news=scene.news())
+        memory = self._held.memory
+        if scene.ended:
+            memory.add(scene.definition, scene.ended if self._others is None else self._others)
+            memory.visits[scene.entered.step] = scene.entered.visit
+            memory.failure = scene.failure
+        if scene.definition.mode == "transition":
+            memory.ordinal = scene.ordinal
+        following = Held(
+            run=self._held.run,
+            definition=self._held.definition,
+            code=self._held.code,
+            inline=self._held.inline,
+            branch=scene.entered,
+            memory=memory,
+            lease_until=scene.entered.due_at or scene.now,
+            renewed=self._renewed(scene),
+        )
+        return Settled(following, scene.news())
+
+    def _renewed(self, scene: Scene) -> float:
+        """Return when the lease now held was last written: an unchanged one keeps its age."""
+        entered = scene.entered
+        is_kept = entered is not None and entered.due_at == self._held.lease_until
+        return self._held.renewed if is_kept else self._runtime.clock.monotonic()

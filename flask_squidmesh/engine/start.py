@@ -1,0 +1,229 @@
+"""Starts runs: everything that must happen becomes rows, in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from flask_squidmesh.definition import documents
+from flask_squidmesh.definition.code import WorkflowCode
+from flask_squidmesh.definition.payload import load_payload
+from flask_squidmesh.definition.spec import COMPLETE, Definition
+from flask_squidmesh.engine.inspect import load_run
+from flask_squidmesh.engine.news import News, Notice, Ring
+from flask_squidmesh.engine.runtime import Runtime
+from flask_squidmesh.engine.scene import GRACES
+from flask_squidmesh.exceptions import IdempotencyConflict, PayloadError, UnknownTrigger
+from flask_squidmesh.ids import new_id
+from flask_squidmesh.lifecycle.states import RunStatus, StepRunStatus
+from flask_squidmesh.store import branches, definitions, dialect, joins, runs, transaction
+from flask_squidmesh.store.branches import Branch
+from flask_squidmesh.store.runs import RunRow
+from flask_squidmesh.types import Run
+
+LONGEST_KEY = 255
+"""The most characters an idempotency key may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A run to be started: checked, encoded, with its id."""
+
+    run_id: str
+    definition: Definition
+    trigger: str
+    payload: str
+    idempotency_key: str | None = None
+    request_digest: str | None = None
+
+
+def prepare(
+    runtime: Runtime,
+    code: WorkflowCode,
+    payload: Mapping[str, Any] | None,
+    *,
+    trigger: str | None,
+    idempotency_key: str | None,
+) -> Request:
+    """Check what was asked and return it as a request; nothing is stored yet.
+
+    Raises:
+        UnknownTrigger: The workflow has no such trigger.
+        PayloadError: The payload breaks the trigger's contract.
+        DocumentTooLarge: The payload is larger than the limit.
+        ValueError: The idempotency key is empty or too long.
+    """
+    definition = code.definition
+    chosen = definition.triggers[0].name if trigger is None else trigger
+    if definition.trigger(chosen) is None:
+        known = tuple(spec.name for spec in definition.triggers)
+        raise UnknownTrigger(definition.name, chosen, known)
+    loaded = load_payload(code, chosen, payload)
+    limit = runtime.settings.max_document_bytes
+    document = documents.encode(loaded, what="payload", limit=limit)
+    if idempotency_key is not None:
+        _check_key(idempotency_key)
+    return Request(
+        run_id=new_id(),
+        definition=definition,
+        trigger=chosen,
+        payload=document,
+        idempotency_key=idempotency_key,
+        request_digest=None if idempotency_key is None else _digest(chosen, payload),
+    )
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str) or not key or len(key) > LONGEST_KEY or "\0" in key:
+        raise ValueError(
+            f"an idempotency key is text of 1 to {LONGEST_KEY} characters without NUL, not {key!r}"
+        )
+
+
+def _digest(trigger: str, payload: Mapping[str, Any] | None) -> str:
+    """Return the SHA-256 of the request as it was given, whatever order its keys came in."""
+    try:
+        given = documents.encode(payload or {}, what="payload")
+    except documents.DocumentError as error:
+        raise PayloadError({"_schema": [error.message()]}) from None
+    canonical = documents.encode_sorted([trigger, documents.decode(given)])
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def start(runtime: Runtime, request: Request) -> tuple[Run, News]:
+    """Store the run in a transaction of its own, and return it."""
+
+    def work(connection: transaction.Connection) -> tuple[Run, News]:
+        return insert(runtime, connection, request)
+
+    result = transaction.run(runtime.database, work)
+    runtime.remember_stored(request.definition.fingerprint)
+    return result
+
+
+def insert(
+    runtime: Runtime, connection: transaction.Connection, request: Request
+) -> tuple[Run, News]:
+    """Store the run through *connection*, and return it; the caller commits.
+
+    Raises:
+        IdempotencyConflict: The key belongs to a run that was asked for otherwise.
+    """
+    now = runtime.clock.judge(dialect.time(connection))
+    definition = request.definition
+    if not runtime.is_stored(definition.fingerprint):
+        definitions.put(
+            connection,
+            fingerprint=definition.fingerprint,
+            workflow=definition.name,
+            version=definition.version,
+            document=documents.encode(definition.to_dict(), what="definition"),
+            now=now,
+        )
+    row = RunRow(
+        id=request.run_id,
+        workflow=definition.name,
+        fingerprint=definition.fingerprint,
+        trigger=request.trigger,
+        payload=request.payload,
+        schedule=None,
+        cron_window=None,
+        idempotency_key=request.idempotency_key,
+        request_digest=request.request_digest,
+        replayed_from_run_id=None,
+        created_at=now,
+    )
+    if not runs.insert(connection, row):
+        return _existing(runtime, connection, request), News()
+    entries = _entry_branches(definition, row, now)
+    branches.insert(connection, entries)
+    counters = _join_counters(definition)
+    if counters:
+        joins.insert(connection, row.id, counters)
+    return _new_run(definition, row), _news(definition, row, entries)
+
+
+def _existing(runtime: Runtime, connection: transaction.Connection, request: Request) -> Run:
+    """Return the run that holds the request's key, or the request's own run stored before."""
+    key = request.idempotency_key
+    found = None
+    if key is not None:
+        found = runs.find_by_key(connection, request.definition.name, key)
+    if found is None:
+        # The answer to our own commit was lost, and this is the repetition.
+        return load_run(runtime, connection, request.run_id)
+    if found.request_digest != request.request_digest:
+        raise IdempotencyConflict(request.definition.name, key or "", found.id)
+    return load_run(runtime, connection, found.id)
+
+
+def _entry_branches(definition: Definition, row: RunRow, now: datetime) -> list[Branch]:
+    first = Branch(
+        run_id=row.id,
+        slot=0,
+        step="",
+        visit=1,
+        status=StepRunStatus.PENDING,
+        attempt=0,
+        lost=0,
+        fencing_token=0,
+        horizon=0,
+        resends=0,
+        created_at=now,
+        ready_at=now,
+        due_at=now + GRACES[0],
+        rung_at=now,
+        started_at=None,
+        touched_at=now,
+        worker=None,
+    )
+    if definition.mode == "transition":
+        return [replace(first, step=definition.entry_steps[0])]
+    return [
+        replace(first, step=name, slot=definition.positions[name])
+        for name in definition.entry_steps
+    ]
+
+
+def _join_counters(definition: Definition) -> dict[str, int]:
+    """Return the counters of a dependency workflow; what waits for one step needs none."""
+    if definition.mode == "transition":
+        return {}
+    counters = {s.name: len(s.depends_on) for s in definition.steps if len(s.depends_on) > 1}
+    if len(definition.sinks) > 1:
+        counters[COMPLETE] = len(definition.sinks)
+    return counters
+
+
+def _new_run(definition: Definition, row: RunRow) -> Run:
+    return Run(
+        id=row.id,
+        workflow=row.workflow,
+        definition_version=definition.version,
+        trigger=row.trigger,
+        status=RunStatus.PENDING.value,
+        payload=documents.decode(row.payload),
+        context={},
+        current_step=definition.entry_steps[0] if definition.mode == "transition" else None,
+        last_error=None,
+        replayed_from_run_id=row.replayed_from_run_id,
+        created_at=row.created_at,
+        updated_at=row.created_at,
+        finished_at=None,
+    )
+
+
+def _news(definition: Definition, row: RunRow, entries: list[Branch]) -> News:
+    values = {
+        "run_id": row.id,
+        "workflow": row.workflow,
+        "trigger": row.trigger,
+        "status": RunStatus.PENDING.value,
+        "current_step": entries[0].step if definition.mode == "transition" else None,
+    }
+    return News(
+        tuple(Ring(row.id, entry.step) for entry in entries), (Notice("run_created", values),)
+    )

@@ -1,0 +1,58 @@
+"""Audit events: what people did, numbered within their run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Final
+
+import sqlalchemy as sa
+
+from flask_squidmesh.store.models import audit_events
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One event; actor, comment and metadata are encoded JSON."""
+
+    run_id: str
+    number: int
+    type: str
+    step: str | None
+    actor: str | None
+    comment: str | None
+    metadata: str | None
+    at: datetime
+
+
+_NAMES: Final = tuple(f.name for f in fields(AuditRow))
+_OF_RUN = (
+    sa.select(*(audit_events.c[name] for name in _NAMES))
+    .where(audit_events.c.run_id == sa.bindparam("run_id"))
+    .order_by(audit_events.c.number)
+)
+_LAST = sa.select(sa.func.max(audit_events.c.number)).where(
+    audit_events.c.run_id == sa.bindparam("run_id")
+)
+
+
+def append(
+    connection: sa.Connection,
+    run_id: str,
+    *,
+    type: str,
+    step: str | None,
+    actor: str | None,
+    comment: str | None,
+    metadata: str | None,
+    now: datetime,
+) -> None:
+    """Add an event to the run's history; expects the run's lock."""
+    number = (connection.execute(_LAST, {"run_id": run_id}).scalar() or 0) + 1
+    row = AuditRow(run_id, number, type, step, actor, comment, metadata, now)
+    connection.execute(sa.insert(audit_events), {name: getattr(row, name) for name in _NAMES})
+
+
+def of_run(connection: sa.Connection, run_id: str) -> list[AuditRow]:
+    """Return the run's events in the order they happened."""
+    return [AuditRow(*row) for row in connection.execute(_OF_RUN, {"run_id": run_id})]

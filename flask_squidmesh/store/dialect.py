@@ -1,0 +1,75 @@
+"""Where databases differ: locks, clocks, insert-if-absent, passing failures."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+_DATABASE_TIME: Final[dict[str, sa.ColumnElement[Any]]] = {
+    # clock_timestamp(), not now(): the latter is the time at which the transaction began.
+    "postgresql": sa.func.clock_timestamp(),
+    "mysql": sa.func.utc_timestamp(6),
+    "mariadb": sa.func.utc_timestamp(6),
+}
+
+
+def time_column(dialect: str) -> sa.ColumnElement[Any]:
+    """Return the column of the database's time; null where the host's clock is the database's."""
+    return _DATABASE_TIME.get(dialect, sa.null()).label("database_time")
+
+
+def aware(value: datetime | None) -> datetime | None:
+    """Return a time the database told, in UTC."""
+    if value is None:
+        return None
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def time(connection: sa.Connection) -> datetime | None:
+    """Return the database's time, or None where it has no clock of its own."""
+    if connection.dialect.name not in _DATABASE_TIME:
+        return None
+    return aware(connection.scalar(sa.select(_DATABASE_TIME[connection.dialect.name])))
+
+
+def insert_if_absent(connection: sa.Connection, table: sa.Table) -> sa.Insert:
+    """Return an INSERT that does nothing (rowcount 0) when a unique key exists already."""
+    name = connection.dialect.name
+    if name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    if name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return sa.insert(table).prefix_with("IGNORE")
+
+
+_PASSING_SQLSTATES: Final = ("40001", "40P01", "57P01", "57P02", "57P03")
+_PASSING_MYSQL_CODES: Final = (1020, 1205, 1213, 2006, 2013)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Return whether *error* is of a kind that a repetition may not meet again.
+
+    Lost connections, serialization failures, deadlocks, and a locked SQLite file.
+    """
+    if isinstance(error, sa.exc.TimeoutError):
+        return True
+    if not isinstance(error, sa.exc.DBAPIError):
+        return False
+    if error.connection_invalidated:
+        return True
+    original = error.orig
+    sqlstate = getattr(original, "sqlstate", None)
+    if sqlstate is not None:
+        return sqlstate in _PASSING_SQLSTATES or str(sqlstate).startswith("08")
+    if not isinstance(error, sa.exc.OperationalError) or original is None:
+        return False
+    text = str(original)
+    if "database is locked" in text or "database table is locked" in text:
+        return True
+    if original.args and original.args[0] in _PASSING_MYSQL_CODES:
+        return True
+    # A refused or broken connection carries no SQLSTATE in psycopg.
+    return type(original).__module__.startswith("psycopg")

@@ -1,0 +1,183 @@
+"""What has happened: step runs and attempts that ended, inserted once, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Final
+
+import sqlalchemy as sa
+
+from flask_squidmesh.store.models import attempts, step_runs
+
+
+@dataclass(frozen=True, slots=True)
+class StepRunRow:
+    """A step run that ended with attempt `ordinal`; it saw the outputs up to `horizon`.
+
+    `outcome` is the route that was taken; None when its end led nowhere, and
+    then its output is not part of the run's context.
+    """
+
+    run_id: str
+    step: str
+    visit: int
+    slot: int
+    ordinal: int
+    horizon: int
+    status: str
+    outcome: str | None
+    output: str | None
+    created_at: datetime
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """An attempt that ended; `ordinal` counts the ended attempts of the run, from 1."""
+
+    run_id: str
+    ordinal: int
+    step: str
+    visit: int
+    number: int
+    status: str
+    fencing_token: int
+    worker: str | None
+    error: str | None
+    traceback: str | None
+    started_at: datetime
+    finished_at: datetime
+
+
+_STEP_NAMES: Final = tuple(f.name for f in fields(StepRunRow))
+_ATTEMPT_NAMES: Final = tuple(f.name for f in fields(AttemptRow))
+_STEP_COLUMNS: Final = tuple(step_runs.c[name] for name in _STEP_NAMES)
+_ATTEMPT_COLUMNS: Final = tuple(attempts.c[name] for name in _ATTEMPT_NAMES)
+_INSERT_STEP = sa.insert(step_runs)
+_INSERT_ATTEMPT = sa.insert(attempts)
+_LAST_ORDINAL = sa.select(sa.func.max(attempts.c.ordinal)).where(
+    attempts.c.run_id == sa.bindparam("run_id")
+)
+_STEPS = (
+    sa.select(*_STEP_COLUMNS)
+    .where(step_runs.c.run_id.in_(sa.bindparam("run_ids", expanding=True)))
+    .order_by(step_runs.c.run_id, step_runs.c.horizon, step_runs.c.slot)
+)
+_ATTEMPTS = (
+    sa.select(*_ATTEMPT_COLUMNS)
+    .where(attempts.c.run_id == sa.bindparam("run_id"))
+    .order_by(attempts.c.ordinal)
+)
+_ATTEMPT = sa.select(*_ATTEMPT_COLUMNS).where(
+    attempts.c.run_id == sa.bindparam("run_id"), attempts.c.ordinal == sa.bindparam("ordinal")
+)
+_LATEST_ERROR = (
+    sa.select(attempts.c.error, attempts.c.step)
+    .where(attempts.c.run_id == sa.bindparam("run_id"), attempts.c.error.is_not(None))
+    .order_by(attempts.c.ordinal.desc())
+    .limit(1)
+)
+_BY_TOKEN = sa.select(sa.literal(1)).where(
+    attempts.c.run_id == sa.bindparam("run_id"),
+    attempts.c.ordinal > sa.bindparam("after"),
+    attempts.c.step == sa.bindparam("step"),
+    attempts.c.visit == sa.bindparam("visit"),
+    attempts.c.fencing_token == sa.bindparam("fencing_token"),
+)
+_SINCE = (
+    sa.select(*_STEP_COLUMNS)
+    .join(
+        attempts,
+        sa.and_(
+            attempts.c.run_id == step_runs.c.run_id,
+            attempts.c.ordinal == step_runs.c.ordinal,
+        ),
+    )
+    .where(
+        attempts.c.run_id == sa.bindparam("run_id"),
+        attempts.c.ordinal > sa.bindparam("after"),
+        attempts.c.ordinal <= sa.bindparam("up_to"),
+    )
+    .order_by(attempts.c.ordinal)
+)
+
+
+def insert_step_runs(connection: sa.Connection, rows: Sequence[StepRunRow]) -> None:
+    """Record step runs that ended."""
+    connection.execute(
+        _INSERT_STEP, [{name: getattr(row, name) for name in _STEP_NAMES} for row in rows]
+    )
+
+
+def insert_attempts(connection: sa.Connection, rows: Sequence[AttemptRow]) -> None:
+    """Record attempts that ended."""
+    connection.execute(
+        _INSERT_ATTEMPT, [{name: getattr(row, name) for name in _ATTEMPT_NAMES} for row in rows]
+    )
+
+
+def last_ordinal(connection: sa.Connection, run_id: str) -> int:
+    """Return the ordinal of the run's latest ended attempt, 0 before the first."""
+    return connection.execute(_LAST_ORDINAL, {"run_id": run_id}).scalar() or 0
+
+
+def step_runs_of(connection: sa.Connection, run_ids: Sequence[str]) -> list[StepRunRow]:
+    """Return the ended step runs of the runs, each run's in the order they became ready."""
+    return [StepRunRow(*row) for row in connection.execute(_STEPS, {"run_ids": list(run_ids)})]
+
+
+def step_runs_between(
+    connection: sa.Connection, run_id: str, *, after: int, up_to: int
+) -> list[StepRunRow]:
+    """Return the step runs that ended with the attempts in (after, up_to], in that order."""
+    values = {"run_id": run_id, "after": after, "up_to": up_to}
+    return [StepRunRow(*row) for row in connection.execute(_SINCE, values)]
+
+
+def attempts_of(connection: sa.Connection, run_id: str) -> list[AttemptRow]:
+    """Return the run's ended attempts in the order they ended."""
+    return [AttemptRow(*row) for row in connection.execute(_ATTEMPTS, {"run_id": run_id})]
+
+
+def find_attempt(connection: sa.Connection, run_id: str, ordinal: int) -> AttemptRow | None:
+    """Return the attempt with this ordinal."""
+    row = connection.execute(_ATTEMPT, {"run_id": run_id, "ordinal": ordinal}).one_or_none()
+    return None if row is None else AttemptRow(*row)
+
+
+def find_latest_error(connection: sa.Connection, run_id: str) -> tuple[str, str] | None:
+    """Return the encoded error and the step of the attempt that failed last."""
+    row = connection.execute(_LATEST_ERROR, {"run_id": run_id}).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+def has_landed(
+    connection: sa.Connection, run_id: str, *, after: int, step: str, visit: int, fencing_token: int
+) -> bool:
+    """Return whether the attempt with this token was recorded, after attempt *after* of the run."""
+    values = {
+        "run_id": run_id,
+        "after": after,
+        "step": step,
+        "visit": visit,
+        "fencing_token": fencing_token,
+    }
+    return connection.execute(_BY_TOKEN, values).first() is not None
+
+
+def has_step_run(connection: sa.Connection, run_id: str, step: str) -> bool:
+    """Return whether a visit of *step* has ended in the run."""
+    query = sa.select(sa.literal(1)).where(step_runs.c.run_id == run_id, step_runs.c.step == step)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def visits_of(connection: sa.Connection, run_id: str) -> dict[str, int]:
+    """Return how often each step of the run was entered and left."""
+    query = (
+        sa.select(step_runs.c.step, sa.func.max(step_runs.c.visit))
+        .where(step_runs.c.run_id == run_id)
+        .group_by(step_runs.c.step)
+    )
+    return {row[0]: row[1] for row in connection.execute(query)}

@@ -1,0 +1,185 @@
+"""Runs: what was asked (`runs`, never changed) and where it stands (`run_states`).
+
+The row in `run_states` is the run's lock: every transaction about a run takes
+it first, before any branch. On SQLite, which has no row locks, an UPDATE that
+changes nothing takes the database's write lock in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from flask_squidmesh.lifecycle.states import RUN, RunEvent, RunStatus, sources, target, terminal
+from flask_squidmesh.store import dialect
+from flask_squidmesh.store.models import run_states, runs
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as it was asked for; documents are encoded JSON."""
+
+    id: str
+    workflow: str
+    fingerprint: str
+    trigger: str
+    payload: str
+    schedule: str | None
+    cron_window: datetime | None
+    idempotency_key: str | None
+    request_digest: str | None
+    replayed_from_run_id: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StateRow:
+    """Where a run stands."""
+
+    status: RunStatus
+    last_error: str | None
+    updated_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A run's lock, held until the transaction ends."""
+
+    status: RunStatus
+    database_time: datetime | None
+
+
+_RUN_COLUMNS = tuple(runs.c[name] for name in RunRow.__slots__)
+_STATE_COLUMNS = tuple(run_states.c[name] for name in StateRow.__slots__)
+_BY_ID = sa.select(*_RUN_COLUMNS).where(runs.c.id == sa.bindparam("run_id"))
+_INSERT_STATE = sa.insert(run_states)
+_TERMINAL = frozenset(terminal(RUN))
+
+
+@cache
+def _lock_statement(name: str) -> sa.Executable:
+    here = run_states.c.run_id == sa.bindparam("locked_run_id")
+    if name == "sqlite":
+        return (
+            sa.update(run_states)
+            .where(here)
+            .values(updated_at=run_states.c.updated_at)
+            .returning(run_states.c.status, dialect.time_column(name))
+        )
+    return sa.select(run_states.c.status, dialect.time_column(name)).where(here).with_for_update()
+
+
+@cache
+def _move_statement(event: RunEvent) -> sa.Update:
+    return (
+        sa.update(run_states)
+        .where(
+            run_states.c.run_id == sa.bindparam("moved_run_id"),
+            run_states.c.status.in_(sources(RUN, event)),
+        )
+        .values(
+            status=target(RUN, event).value,
+            last_error=sa.bindparam("error"),
+            updated_at=sa.bindparam("now"),
+            finished_at=sa.bindparam("finished"),
+        )
+    )
+
+
+def insert(connection: sa.Connection, run: RunRow) -> bool:
+    """Insert *run* as pending; False means that its key or its cron window exists already."""
+    values = {name: getattr(run, name) for name in RunRow.__slots__}
+    done = connection.execute(dialect.insert_if_absent(connection, runs), values)
+    if done.rowcount != 1:
+        return False
+    connection.execute(
+        _INSERT_STATE,
+        {
+            "run_id": run.id,
+            "status": RunStatus.PENDING.value,
+            "created_at": run.created_at,
+            "updated_at": run.created_at,
+        },
+    )
+    return True
+
+
+def lock(connection: sa.Connection, run_id: str) -> Locked | None:
+    """Take the run's lock and return its status and the database's time; None: no such run."""
+    statement = _lock_statement(connection.dialect.name)
+    row = connection.execute(statement, {"locked_run_id": run_id}).one_or_none()
+    return None if row is None else Locked(RunStatus(row[0]), dialect.aware(row[1]))
+
+
+def move(
+    connection: sa.Connection, run_id: str, event: RunEvent, *, now: datetime, error: str | None
+) -> bool:
+    """Carry *event* out on the run; False means that its status does not allow it."""
+    finished = now if target(RUN, event) in _TERMINAL else None
+    values = {"moved_run_id": run_id, "error": error, "now": now, "finished": finished}
+    return connection.execute(_move_statement(event), values).rowcount == 1
+
+
+def find(connection: sa.Connection, run_id: str) -> RunRow | None:
+    """Return the run as it was asked for."""
+    row = connection.execute(_BY_ID, {"run_id": run_id}).one_or_none()
+    return None if row is None else RunRow(*row)
+
+
+def find_by_key(connection: sa.Connection, workflow: str, key: str) -> RunRow | None:
+    """Return the run that holds an idempotency key of *workflow*."""
+    row = connection.execute(
+        sa.select(*_RUN_COLUMNS).where(runs.c.workflow == workflow, runs.c.idempotency_key == key)
+    ).one_or_none()
+    return None if row is None else RunRow(*row)
+
+
+def find_with_state(connection: sa.Connection, run_id: str) -> tuple[RunRow, StateRow] | None:
+    """Return the run and where it stands."""
+    row = connection.execute(_with_state().where(runs.c.id == run_id)).one_or_none()
+    return None if row is None else _split(row)
+
+
+def list_newest(
+    connection: sa.Connection,
+    *,
+    workflow: str | None,
+    status: str | None,
+    trigger: str | None,
+    before: tuple[datetime, str] | None,
+    limit: int,
+) -> list[tuple[RunRow, StateRow]]:
+    """Return up to *limit* runs, newest first, from after *before* (time, id) in that order."""
+    query = _with_state()
+    if workflow is not None:
+        query = query.where(runs.c.workflow == workflow)
+    if trigger is not None:
+        query = query.where(runs.c.trigger == trigger)
+    created, ident = runs.c.created_at, runs.c.id
+    if status is not None:
+        # The same values stand in both tables; the index on the status carries these.
+        created, ident = run_states.c.created_at, run_states.c.run_id
+        query = query.where(run_states.c.status == status)
+    if before is not None:
+        at, run_id = before
+        query = query.where(sa.or_(created < at, sa.and_(created == at, ident < run_id)))
+    query = query.order_by(created.desc(), ident.desc()).limit(limit)
+    return [_split(row) for row in connection.execute(query)]
+
+
+def _with_state() -> sa.Select[Any]:
+    return sa.select(*_RUN_COLUMNS, *_STATE_COLUMNS).join(
+        run_states, run_states.c.run_id == runs.c.id
+    )
+
+
+def _split(row: Sequence[Any]) -> tuple[RunRow, StateRow]:
+    width = len(_RUN_COLUMNS)
+    status, *rest = row[width:]
+    return RunRow(*row[:width]), StateRow(RunStatus(status), *rest)

@@ -1,0 +1,44 @@
+"""Units of work: one transaction, repeated whole after a passing failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import sqlalchemy as sa
+
+from flask_squidmesh.clock import pause
+from flask_squidmesh.store.dialect import is_passing
+
+T = TypeVar("T")
+Engine = sa.Engine
+Connection = sa.Connection
+
+PAUSES: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Seconds before each repetition."""
+
+
+def run(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
+    """Commit *work* and return its result; repeat it after a passing failure.
+
+    The answer to a commit can be lost although the commit was not, so *work*
+    must recognise its own result: its guarded writes then match no row.
+    """
+    for seconds in PAUSES:
+        try:
+            with engine.begin() as connection:
+                return work(connection)
+        except sa.exc.SQLAlchemyError as error:
+            if not is_passing(error):
+                raise
+        pause(seconds)
+    with engine.begin() as connection:
+        return work(connection)
+
+
+def read(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
+    """Return the result of *work*, which only reads, from one snapshot where there is one."""
+    with engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="REPEATABLE READ")
+        return work(connection)
