@@ -1,0 +1,147 @@
+"""One connection to a broker, for one thread: sends rings, asks for the queue's depth.
+
+The options make a broker that does not answer fail within about a second where
+the transport knows such options; `transport` bounds the rest. Nothing here is
+safe to share between threads or to use after a fork.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from celery.exceptions import AlwaysEagerIgnored
+
+from flask_squidmesh.engine.news import Ring
+
+RUN_STEP: Final = "squidmesh.run_step"
+
+_ANSWER_WITHIN: Final = 1.0
+_NO_PAUSES: Final[Mapping[str, object]] = {
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
+}
+# Only transports known to understand or ignore the options get them: others,
+# such as `sqla+`, hand everything to a constructor that refuses what it does not know.
+_SHORT_FUSE: Final[Mapping[str, Mapping[str, object]]] = {
+    "redis": {
+        **_NO_PAUSES,
+        "socket_timeout": _ANSWER_WITHIN,
+        "socket_connect_timeout": _ANSWER_WITHIN,
+        "retry_on_timeout": False,
+    },
+    "amqp": {
+        **_NO_PAUSES,
+        "read_timeout": _ANSWER_WITHIN,
+        "write_timeout": _ANSWER_WITHIN,
+    },
+}
+
+
+def know_queue(celery: Any, queue: str) -> None:
+    """Make *queue* known to a Celery app that was told not to create missing queues."""
+    queues = celery.amqp.queues
+    if queue not in queues and not queues.create_missing:
+        queues.add(queue)
+
+
+class Line:
+    """A connection that is opened when first needed and again after a failure."""
+
+    def __init__(self, celery: Any, queue: str) -> None:
+        self._celery = celery
+        self._queue = queue
+        self._connection: Any = None
+        self._producer: Any = None
+        self._probe: Any = None
+
+    def send(self, ring: Ring) -> None:
+        """Publish one message; raises what the transport raises."""
+        in_use = self._connection is not None
+        try:
+            self._publish(ring)
+        except Exception:
+            self.close()
+            # A connection that was idle may have been cut: only a fresh one
+            # tells whether the broker is there.
+            if not in_use:
+                raise
+            try:
+                self._publish(ring)
+            except Exception:
+                self.close()
+                raise
+
+    def depth(self) -> int:
+        """Return how many messages wait in the queue; 0 when there is no such queue."""
+        self._open()
+        try:
+            if self._probe is None:
+                self._probe = self._connection.channel()
+            declared = self._probe.queue_declare(queue=self._queue, passive=True)
+            return int(declared.message_count)
+        except self._connection.channel_errors as error:
+            # The refusal has closed the channel on AMQP.
+            self._probe = None
+            if str(getattr(error, "reply_code", "")) == "404":
+                return 0
+            self.close()
+            raise
+        except Exception:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Forget the connection, telling the broker if it listens."""
+        connection, self._connection = self._connection, None
+        self._producer = self._probe = None
+        if connection is not None:
+            # Given up because it failed, or at the end: nobody can mend what fails here.
+            with suppress(Exception):
+                connection.release()
+
+    def _publish(self, ring: Ring) -> None:
+        self._open()
+        if self._celery.conf.task_always_eager:
+            # It says that send_task does not look at task_always_eager: we rely on that.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", AlwaysEagerIgnored)
+                self._send_task(ring)
+        else:
+            self._send_task(ring)
+
+    def _send_task(self, ring: Ring) -> None:
+        self._celery.send_task(
+            RUN_STEP,
+            args=[ring.run_id, ring.step],
+            queue=self._queue,
+            serializer="json",
+            ignore_result=True,
+            retry=False,
+            producer=self._producer,
+        )
+
+    def _open(self) -> None:
+        if self._connection is not None:
+            return
+        know_queue(self._celery, self._queue)
+        self._connection = self._connect()
+        try:
+            self._producer = self._celery.amqp.Producer(self._connection.default_channel)
+        except Exception:
+            self.close()
+            raise
+
+    def _connect(self) -> Any:
+        usual = self._celery.connection_for_write()
+        options = _SHORT_FUSE.get(usual.get_transport_cls().driver_type)
+        if options is None:
+            return usual
+        # One try for each of the URLs that broker_url may list.
+        tries = {"max_retries": max(0, len(usual.alt) - 1)}
+        return self._celery.connection_for_write(
+            transport_options={**options, **tries}, connect_timeout=_ANSWER_WITHIN
+        )

@@ -1,0 +1,283 @@
+"""The composition root: what a host application imports and calls.
+
+Puts settings, engine, dispatch and command line together for each application.
+No rules and no SQL here, and nothing per application on the object itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from celery import Celery
+from flask import Flask, appcontext_pushed
+from sqlalchemy.orm import Session, scoped_session
+
+from flask_squidmesh import cli, current, dispatch, signals
+from flask_squidmesh.config import Settings
+from flask_squidmesh.current import EXTENSION, AppState
+from flask_squidmesh.definition.registry import Registry
+from flask_squidmesh.definition.workflow import Workflow
+from flask_squidmesh.engine.control import Verb
+from flask_squidmesh.engine.news import News
+from flask_squidmesh.exceptions import ConfigError
+from flask_squidmesh.store import models, on_commit
+from flask_squidmesh.types import Run, RunPage
+
+W = TypeVar("W", bound=type[Workflow])
+AnySession = Session | scoped_session[Any]
+Actor = str | Mapping[str, Any]
+
+
+class SquidMesh:
+    """Durable workflows for Flask applications.
+
+    Args:
+        app: Initialise this application at once, as `init_app` does.
+        db: The Flask-SQLAlchemy object. Default: the one initialised for the application.
+        celery: The Celery app. Default: `app.extensions["celery"]`.
+        workflows: Workflow classes to register, besides those of `SQUIDMESH_WORKFLOWS`.
+
+    One object may serve several applications. All methods but `init_app` and
+    `register` work on the current application and need its context.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        db: Any = None,
+        celery: Celery | None = None,
+        workflows: Iterable[type[Workflow]] = (),
+    ) -> None:
+        self._db = db
+        self._celery = celery
+        # What is registered on the object itself, for every application it serves.
+        self._shared = Registry()
+        for workflow in workflows:
+            self._shared.register(workflow)
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask, *, db: Any = None, celery: Celery | None = None) -> None:
+        """Set the extension up for *app*; may be called for several applications.
+
+        Raises:
+            ConfigError: A setting is not valid, or the application has the extension already.
+            WorkflowDefinitionError: A workflow of `SQUIDMESH_WORKFLOWS` is wrong.
+        """
+        if EXTENSION in app.extensions:
+            raise ConfigError(
+                summary=f"flask_squidmesh is initialised for the application {app.name!r} already; "
+                "call init_app once per application, or pass the app to SquidMesh(), not both"
+            )
+        settings = Settings.from_mapping(app.config)
+        state = AppState(
+            app,
+            settings,
+            registry=Registry(self._shared),
+            db=db if db is not None else self._db,
+            celery=celery if celery is not None else self._celery,
+        )
+        app.extensions[EXTENSION] = state
+        try:
+            state.registry.load(settings.workflows)
+        except BaseException:
+            # Half an extension would answer later calls with misleading errors.
+            del app.extensions[EXTENSION]
+            raise
+        _attach_tables(app, state)
+        doorbell = dispatch.install(app)
+
+        def announce(news: News) -> None:
+            doorbell.ring(news.rings)
+            signals.send(app, ((notice.name, notice.values) for notice in news.notices))
+
+        state.announce = announce
+        app.cli.add_command(cli.squidmesh_cli)
+
+    def register(self, workflow: W) -> W:
+        """Make a workflow class known to every application of this object; also a decorator.
+
+        Raises:
+            WorkflowDefinitionError: Another class has the same name.
+        """
+        self._shared.register(workflow)
+        return workflow
+
+    def config(self) -> Settings:
+        """Return the validated settings of the current application.
+
+        Raises:
+            ConfigError: Something the extension needs was not provided.
+        """
+        return _ready_state().settings
+
+    def start_run(
+        self,
+        workflow: type[Workflow] | str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        trigger: str | None = None,
+        session: AnySession | None = None,
+        idempotency_key: str | None = None,
+    ) -> Run:
+        """Start a run and return it, pending.
+
+        Commits on its own, or with *session* joins that session's transaction:
+        the run exists, and starts, exactly when the caller commits. The first
+        run is returned again for the same *idempotency_key* (per workflow).
+
+        Raises:
+            ConfigError: Something the extension needs was not provided.
+            UnknownWorkflow: The workflow is not registered.
+            UnknownTrigger: The workflow has no such trigger.
+            PayloadError: The payload breaks the trigger's contract.
+            DocumentTooLarge: The payload is larger than SQUIDMESH_MAX_DOCUMENT_BYTES.
+            IdempotencyConflict: The key belongs to a run with another payload or trigger.
+        """
+        state = _ready_state()
+        engine = state.engine()
+        connection = None
+        if session is not None:
+            connection = on_commit.connection_of(session, state.find_db().engine)
+        run, news = engine.start_run(
+            workflow,
+            payload,
+            trigger=trigger,
+            idempotency_key=idempotency_key,
+            connection=connection,
+        )
+        if session is None:
+            state.announce(news)
+        else:
+            on_commit.after_commit_of(session, lambda: state.announce(news))
+        return run
+
+    def inspect_run(self, run_id: str, *, include_history: bool = False) -> Run:
+        """Return a run; its `steps`, `step_runs` and `audit_events` with *include_history* only.
+
+        Raises:
+            InvalidRunId: The id does not have the form of one.
+            RunNotFound: No run has this id.
+        """
+        return current.state().engine().inspect_run(run_id, include_history=include_history)
+
+    def list_runs(
+        self,
+        *,
+        workflow: type[Workflow] | str | None = None,
+        status: str | None = None,
+        trigger: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> RunPage:
+        """Return a page of runs, newest first; *after* is the `next` of the page before.
+
+        Raises:
+            ValueError: The limit is not in 1..500, or status or cursor are none.
+        """
+        name = workflow if workflow is None or isinstance(workflow, str) else workflow.name
+        return (
+            current.state()
+            .engine()
+            .list_runs(workflow=name, status=status, trigger=trigger, limit=limit, after=after)
+        )
+
+    def unblock_run(
+        self,
+        run_id: str,
+        *,
+        actor: Actor | None = None,
+        comment: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Let a run go on that stands at a pause.
+
+        Raises:
+            InvalidRunId, RunNotFound: As for `inspect_run`.
+            InvalidDecision: Actor, comment or metadata is not acceptable.
+            InvalidTransition: The run is not paused.
+            WrongStepKind: It stands at an approval.
+        """
+        return _resolve(run_id, "unblock", actor=actor, comment=comment, metadata=metadata)
+
+    def approve_run(
+        self,
+        run_id: str,
+        *,
+        actor: Actor | None = None,
+        comment: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Approve a run that stands at an approval; it takes the `ok` route.
+
+        Raises:
+            InvalidRunId, RunNotFound: As for `inspect_run`.
+            InvalidDecision: The actor is missing, or a field is not acceptable.
+            InvalidTransition: The run is not paused; somebody may have decided before.
+            WrongStepKind: It stands at a pause.
+        """
+        return _resolve(run_id, "approve", actor=actor, comment=comment, metadata=metadata)
+
+    def reject_run(
+        self,
+        run_id: str,
+        *,
+        actor: Actor | None = None,
+        comment: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Reject a run that stands at an approval; it takes the `error` route.
+
+        Raises:
+            As `approve_run`.
+        """
+        return _resolve(run_id, "reject", actor=actor, comment=comment, metadata=metadata)
+
+    def cancel_run(
+        self, run_id: str, *, actor: Actor | None = None, comment: str | None = None
+    ) -> Run:
+        """Cancel a run: at once, or when the step function that is executing ends.
+
+        Raises:
+            InvalidRunId, RunNotFound: As for `inspect_run`.
+            InvalidDecision: Actor or comment is not acceptable.
+            InvalidTransition: The run is over, or being cancelled already.
+        """
+        state = current.state()
+        run, news = state.engine().cancel_run(run_id, actor=actor, comment=comment)
+        state.announce(news)
+        return run
+
+
+def _resolve(run_id: str, verb: Verb, **said: Any) -> Run:
+    state = current.state()
+    run, news = state.engine().resolve(run_id, verb, **said)
+    state.announce(news)
+    return run
+
+
+def _ready_state() -> AppState:
+    """Return the current state when nothing it needs to start runs is missing."""
+    state = current.state()
+    missing = state.missing()
+    if missing:
+        raise ConfigError(list(missing), reasons=missing)
+    return state
+
+
+def _attach_tables(app: Flask, state: AppState) -> None:
+    """Add the tables to the host's metadata: now, or once the host has initialised its db."""
+    db = state.find_db()
+    if db is not None:
+        models.attach(db.metadata)
+        return
+
+    def attach(_app: Flask, **_: object) -> None:
+        late = state.find_db()
+        if late is not None:
+            models.attach(late.metadata)
+            appcontext_pushed.disconnect(attach, app)
+
+    appcontext_pushed.connect(attach, app, weak=False)

@@ -1,0 +1,1 @@
+"""Tests of sending, receiving and the helper threads, without the engine."""
