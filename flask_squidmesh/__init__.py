@@ -37,7 +37,19 @@ from flask_squidmesh.exceptions import (
     WrongStepKind,
 )
 from flask_squidmesh.extension import SquidMesh
-from flask_squidmesh.types import Attempt, AuditEvent, Run, RunPage, StepRun, StepState, TickResult
+from flask_squidmesh.types import (
+    Attempt,
+    AuditEvent,
+    Explanation,
+    GraphEdge,
+    GraphNode,
+    Run,
+    RunGraph,
+    RunPage,
+    StepRun,
+    StepState,
+    TickResult,
+)
 
 __all__ = [
     "Attempt",
@@ -46,7 +58,10 @@ __all__ = [
     "ConfigError",
     "DefinitionUnavailable",
     "DocumentTooLarge",
+    "Explanation",
     "FrozenClock",
+    "GraphEdge",
+    "GraphNode",
     "IdempotencyConflict",
     "InvalidDecision",
     "InvalidRunId",
@@ -55,6 +70,7 @@ __all__ = [
     "Retry",
     "RetryStep",
     "Run",
+    "RunGraph",
     "RunNotFound",
     "RunPage",
     "Settings",

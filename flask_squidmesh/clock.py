@@ -22,6 +22,11 @@ class Clock:
         """This host's time."""
         return datetime.now(UTC)
 
+    @property
+    def frozen_at(self) -> datetime | None:
+        """The time at which this clock stands, None while it runs."""
+        return None
+
     def judge(self, database_time: datetime | None) -> datetime:
         """Return the time that counts, given what the database's clock says.
 
@@ -46,6 +51,10 @@ class FrozenClock(Clock):
     @property
     def now(self) -> datetime:
         """The time at which this clock stands."""
+        return self._now
+
+    @property
+    def frozen_at(self) -> datetime | None:
         return self._now
 
     def judge(self, database_time: datetime | None) -> datetime:

@@ -22,7 +22,7 @@ from flask_squidmesh.engine.control import Verb
 from flask_squidmesh.engine.news import News
 from flask_squidmesh.exceptions import ConfigError
 from flask_squidmesh.store import models, on_commit
-from flask_squidmesh.types import Run, RunPage
+from flask_squidmesh.types import Explanation, Run, RunGraph, RunPage
 
 W = TypeVar("W", bound=type[Workflow])
 AnySession = Session | scoped_session[Any]
@@ -249,6 +249,38 @@ class SquidMesh:
         run, news = state.engine().cancel_run(run_id, actor=actor, comment=comment)
         state.announce(news)
         return run
+
+    def replay_run(self, run_id: str, *, actor: Actor | None = None) -> Run:
+        """Start a new run of the current definition from a run's payload, trigger and schedule.
+
+        The stored payload is not validated again; the source is untouched, and
+        `replayed_from_run_id` of the new run links back to it.
+
+        Raises:
+            InvalidRunId, RunNotFound: As for `inspect_run`.
+            InvalidDecision: The actor is not acceptable.
+            DefinitionUnavailable: The workflow is not registered.
+        """
+        state = _ready_state()
+        run, news = state.engine().replay_run(run_id, actor=actor)
+        state.announce(news)
+        return run
+
+    def explain_run(self, run_id: str) -> Explanation:
+        """Return why a run is where it is, and what can be done; reads only.
+
+        Raises:
+            InvalidRunId, RunNotFound: As for `inspect_run`.
+        """
+        return current.state().engine().explain_run(run_id)
+
+    def inspect_run_graph(self, run_id: str) -> RunGraph:
+        """Return the graph a run follows, with the state of its steps and edges; reads only.
+
+        Raises:
+            InvalidRunId, RunNotFound: As for `inspect_run`.
+        """
+        return current.state().engine().graph_of_run(run_id)
 
 
 def _resolve(run_id: str, verb: Verb, **said: Any) -> Run:

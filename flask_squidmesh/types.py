@@ -6,7 +6,7 @@ Times are aware, in UTC; `to_dict()` gives JSON-safe data with ISO 8601 text.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, overload
 
@@ -127,6 +127,10 @@ class Run(Result):
     step_runs: tuple[StepRun, ...] | None = None
     audit_events: tuple[AuditEvent, ...] | None = None
 
+    def without_history(self) -> Run:
+        """Return the run as it is read without its history."""
+        return replace(self, steps=None, step_runs=None, audit_events=None)
+
 
 @dataclass(frozen=True, slots=True)
 class RunPage(Result, Sequence[Run]):
@@ -147,6 +151,109 @@ class RunPage(Result, Sequence[Run]):
 
     def __iter__(self) -> Iterator[Run]:
         return iter(self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation(Result):
+    """Why a run is where it is, and what can be done.
+
+    `details` belongs to the reason; `next_actions` are names of methods or of
+    things to wait for; `evidence` has the facts this was told from: `run`,
+    `step_run`, `latest_attempt` and `dependencies` (step to status).
+    """
+
+    status: str
+    reason: str
+    step: str | None
+    details: Mapping[str, Any]
+    next_actions: tuple[str, ...]
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphNode(Result):
+    """A step in a run's graph; `visits` counts how often it was entered."""
+
+    id: str
+    kind: str
+    status: str
+    visits: int
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GraphEdge(Result):
+    """A transition or dependency in a run's graph; `to_dict()` calls `from_` `from`.
+
+    `status` is `"selected"` (taken), `"skipped"` (another was), `"pending"`, or
+    `"blocked"` (the run will never get there).
+    """
+
+    id: str
+    from_: str
+    to: str
+    type: str
+    on: str | None
+    status: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields, keyed by their names in the contract."""
+        return {
+            "id": self.id,
+            "from": self.from_,
+            "to": self.to,
+            "type": self.type,
+            "on": self.on,
+            "status": self.status,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RunGraph(Result):
+    """The graph a run follows, with the state of its steps and edges."""
+
+    run_id: str
+    workflow: str
+    status: str
+    nodes: tuple[GraphNode, ...]
+    edges: tuple[GraphEdge, ...]
+
+    def to_mermaid(self) -> str:
+        """Return the graph as a Mermaid flowchart; states are labelled, not only coloured."""
+        numbers = {node.id: f"n{index}" for index, node in enumerate(self.nodes)}
+        lines = ["flowchart TD"]
+        for node in self.nodes:
+            visits = f", {node.visits} visits" if node.visits > 1 else ""
+            label = _quoted(f"{node.id}<br/>{node.kind}: {node.status}{visits}")
+            lines.append(f"    {numbers[node.id]}[{label}]:::{node.status}")
+        for edge in self.edges:
+            arrow = "==>" if edge.status == "selected" else "-.->"
+            label = "" if edge.on is None else f"|{edge.on}|"
+            lines.append(f"    {numbers[edge.from_]} {arrow}{label} {numbers[edge.to]}")
+        used = sorted({node.status for node in self.nodes})
+        lines += [f"    classDef {status} {_STYLES[status]}" for status in used]
+        current = [numbers[node.id] for node in self.nodes if node.current]
+        lines += [f"    style {number} stroke-width:4px" for number in current]
+        return "\n".join(lines) + "\n"
+
+
+_STYLES = {
+    "not_started": "fill:#f4f4f4,stroke:#999,color:#333",
+    "pending": "fill:#e8f0fe,stroke:#3367d6,color:#111",
+    "waiting": "fill:#e8f0fe,stroke:#3367d6,color:#111",
+    "running": "fill:#d2e3fc,stroke:#1a56c4,color:#111",
+    "paused": "fill:#fef3c7,stroke:#b45309,color:#111",
+    "retrying": "fill:#ffedd5,stroke:#c2410c,color:#111",
+    "completed": "fill:#dcfce7,stroke:#15803d,color:#111",
+    "failed": "fill:#fee2e2,stroke:#b91c1c,color:#111",
+    "cancelled": "fill:#e5e5e5,stroke:#555,color:#333",
+}
+
+
+def _quoted(text: str) -> str:
+    """Return *text* as a Mermaid label; only our own line break is markup in it."""
+    escaped = text.replace("#", "#35;").replace('"', "#quot;")
+    return f'"{escaped}"'
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from typing import Any
 
 from flask_squidmesh.clock import Clock
 from flask_squidmesh.config import Settings
+from flask_squidmesh.definition import documents
 from flask_squidmesh.definition.workflow import Workflow
-from flask_squidmesh.engine import attempt, control, inspect, lease, start, tick
+from flask_squidmesh.engine import attempt, control, explain, graph, inspect, lease, start, tick
 from flask_squidmesh.engine.news import News, Ring
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.store import transaction
-from flask_squidmesh.types import Run, RunPage, TickResult
+from flask_squidmesh.types import Explanation, Run, RunGraph, RunPage, TickResult
 
 
 class Engine:
@@ -77,6 +78,7 @@ class Engine:
     def use_clock(self, clock: Clock) -> None:
         """Judge by *clock* from now on."""
         self._runtime.clock = clock
+        self._runtime.look_at_cron_anew()
 
     def list_ready(self, *, limit: int = 100) -> list[Ring]:
         """Return steps that may be claimed now, in the order they became ready."""
@@ -114,6 +116,15 @@ class Engine:
         """Cancel a run."""
         return control.cancel(self._runtime, run_id, **said)
 
+    def replay_run(self, run_id: str, *, actor: object) -> tuple[Run, News]:
+        """Start a new run from what another was asked for."""
+        known_id = control.require_id(run_id)
+        said = control.check_statement(
+            self._runtime, actor=actor, comment=None, metadata=None, needs_actor=False
+        )
+        encoded = documents.encode(said["actor"], what="actor") if "actor" in said else None
+        return start.replay(self._runtime, known_id, actor=encoded)
+
     # Reading.
 
     def inspect_run(self, run_id: str, *, include_history: bool = False) -> Run:
@@ -125,6 +136,14 @@ class Engine:
                 self._runtime, connection, known_id, include_history=include_history
             ),
         )
+
+    def explain_run(self, run_id: str) -> Explanation:
+        """Return why a run is where it is."""
+        return explain.explain(self._runtime, control.require_id(run_id))
+
+    def graph_of_run(self, run_id: str) -> RunGraph:
+        """Return the graph of a run."""
+        return graph.graph(self._runtime, control.require_id(run_id))
 
     def list_runs(self, **filters: Any) -> RunPage:
         """Return a page of runs."""

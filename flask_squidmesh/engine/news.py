@@ -6,7 +6,7 @@ after the commit; if nobody does, `due_at` brings the ticker to the same rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -38,6 +38,15 @@ class News:
 
     def __bool__(self) -> bool:
         return bool(self.rings or self.notices)
+
+
+def together(parts: Iterable[News]) -> News:
+    """Return several news as one."""
+    told = list(parts)
+    return News(
+        tuple(ring for news in told for ring in news.rings),
+        tuple(notice for news in told for notice in news.notices),
+    )
 
 
 NOTHING: Final = News()

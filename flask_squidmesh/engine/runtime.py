@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
 
 from flask_squidmesh.clock import Clock
 from flask_squidmesh.config import Settings
@@ -16,10 +18,13 @@ from flask_squidmesh.definition.code import WorkflowCode
 from flask_squidmesh.definition.registry import Registry
 from flask_squidmesh.definition.spec import Definition
 from flask_squidmesh.engine.memory import Held
+from flask_squidmesh.exceptions import RunNotFound
 from flask_squidmesh.lifecycle.facts import Limits
-from flask_squidmesh.store import definitions, transaction
+from flask_squidmesh.store import definitions, runs, transaction
 from flask_squidmesh.store.host import HostSession
 from flask_squidmesh.store.runs import RunRow
+
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Executing:
@@ -63,6 +68,7 @@ class Runtime:
     host: HostSession
     step_context: Callable[[], AbstractContextManager[object]]
     executing: Executing = field(default_factory=Executing)
+    next_look_at_cron: datetime = _LONG_AGO
     _definitions: dict[str, Definition] = field(default_factory=dict)
     _executable: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     _stored: set[str] = field(default_factory=set)
@@ -76,6 +82,13 @@ class Runtime:
         known = self.registry.find(workflow)
         return None if known is None else known.__squidmesh__
 
+    def all_code(self) -> Iterator[WorkflowCode]:
+        """Yield the code of every registered workflow."""
+        for name in self.registry.names():
+            code = self.code(name)
+            if code is not None:
+                yield code
+
     def definition(self, connection: transaction.Connection, run: RunRow) -> Definition:
         """Return the definition the run was started with."""
         known = self._definitions.get(run.fingerprint)
@@ -84,6 +97,13 @@ class Runtime:
             known = Definition.from_dict(documents.decode(document))
             self._definitions[run.fingerprint] = known
         return known
+
+    def definition_of(self, connection: transaction.Connection, run_id: str) -> Definition:
+        """Return the definition that a run, which is known to exist, was started with."""
+        run = runs.find(connection, run_id)
+        if run is None:
+            raise RunNotFound(run_id)
+        return self.definition(connection, run)
 
     def executable_steps(self, definition: Definition, code: WorkflowCode | None) -> frozenset[str]:
         """Return the steps of *definition* that today's *code* can execute when they are ready."""
@@ -99,6 +119,10 @@ class Runtime:
             )
             self._executable[key] = known
         return known
+
+    def look_at_cron_anew(self) -> None:
+        """Rely on nothing that was read about cron before."""
+        self.next_look_at_cron = _LONG_AGO
 
     def is_stored(self, fingerprint: str) -> bool:
         """Return whether this process has seen the definition committed."""

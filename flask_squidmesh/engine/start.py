@@ -16,16 +16,30 @@ from flask_squidmesh.engine.inspect import load_run
 from flask_squidmesh.engine.news import News, Notice, Ring
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.engine.scene import GRACES
-from flask_squidmesh.exceptions import IdempotencyConflict, PayloadError, UnknownTrigger
+from flask_squidmesh.exceptions import (
+    DefinitionUnavailable,
+    IdempotencyConflict,
+    PayloadError,
+    RunNotFound,
+    UnknownTrigger,
+)
 from flask_squidmesh.ids import new_id
 from flask_squidmesh.lifecycle.states import RunStatus, StepRunStatus
-from flask_squidmesh.store import branches, definitions, dialect, joins, runs, transaction
+from flask_squidmesh.store import audit, branches, definitions, dialect, joins, runs, transaction
 from flask_squidmesh.store.branches import Branch
 from flask_squidmesh.store.runs import RunRow
 from flask_squidmesh.types import Run
 
 LONGEST_KEY = 255
 """The most characters an idempotency key may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Which run is replayed, and the encoded actor who asks for it."""
+
+    source_run_id: str
+    actor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +52,9 @@ class Request:
     payload: str
     idempotency_key: str | None = None
     request_digest: str | None = None
+    schedule: str | None = None
+    cron_window: datetime | None = None
+    replay: Replay | None = None
 
 
 def prepare(
@@ -129,11 +146,11 @@ def insert(
         fingerprint=definition.fingerprint,
         trigger=request.trigger,
         payload=request.payload,
-        schedule=None,
-        cron_window=None,
+        schedule=request.schedule,
+        cron_window=request.cron_window,
         idempotency_key=request.idempotency_key,
         request_digest=request.request_digest,
-        replayed_from_run_id=None,
+        replayed_from_run_id=None if request.replay is None else request.replay.source_run_id,
         created_at=now,
     )
     if not runs.insert(connection, row):
@@ -143,15 +160,54 @@ def insert(
     counters = _join_counters(definition)
     if counters:
         joins.insert(connection, row.id, counters)
+    if request.replay is not None:
+        audit.append(
+            connection,
+            row.id,
+            type="replayed",
+            step=None,
+            actor=request.replay.actor,
+            comment=None,
+            metadata=documents.encode(
+                {"source_run_id": request.replay.source_run_id}, what="metadata"
+            ),
+            now=now,
+        )
     return _new_run(definition, row), _news(definition, row, entries)
+
+
+def replay(runtime: Runtime, run_id: str, *, actor: str | None) -> tuple[Run, News]:
+    """Start a run of today's definition from the stored payload, trigger and schedule of another.
+
+    Raises:
+        RunNotFound: There is no such run.
+        DefinitionUnavailable: Its workflow is not registered.
+    """
+    source = transaction.read(runtime.database, lambda c: runs.find(c, run_id))
+    if source is None:
+        raise RunNotFound(run_id)
+    code = runtime.code(source.workflow)
+    if code is None:
+        raise DefinitionUnavailable(source.workflow)
+    request = Request(
+        run_id=new_id(),
+        definition=code.definition,
+        trigger=source.trigger,
+        payload=source.payload,
+        schedule=source.schedule,
+        replay=Replay(source.id, actor),
+    )
+    return start(runtime, request)
 
 
 def _existing(runtime: Runtime, connection: transaction.Connection, request: Request) -> Run:
     """Return the run that holds the request's key, or the request's own run stored before."""
-    key = request.idempotency_key
+    key, workflow = request.idempotency_key, request.definition.name
     found = None
     if key is not None:
-        found = runs.find_by_key(connection, request.definition.name, key)
+        found = runs.find_by_key(connection, workflow, key)
+    elif request.cron_window is not None:
+        found = runs.find_by_window(connection, workflow, request.trigger, request.cron_window)
     if found is None:
         # The answer to our own commit was lost, and this is the repetition.
         return load_run(runtime, connection, request.run_id)
@@ -224,6 +280,9 @@ def _news(definition: Definition, row: RunRow, entries: list[Branch]) -> News:
         "status": RunStatus.PENDING.value,
         "current_step": entries[0].step if definition.mode == "transition" else None,
     }
-    return News(
-        tuple(Ring(row.id, entry.step) for entry in entries), (Notice("run_created", values),)
-    )
+    notices = [Notice("run_created", values)]
+    if row.replayed_from_run_id is not None:
+        notices.append(Notice("run_replayed", values))
+    rings = tuple(Ring(row.id, entry.step) for entry in entries)
+    notices += [Notice("run_dispatched", values) for _ in rings]
+    return News(rings, tuple(notices))

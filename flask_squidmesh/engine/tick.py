@@ -1,18 +1,22 @@
 """The ticker's round: what nobody looked at in time is looked at now.
 
-Bounded work per round: at most `limit` leases and `limit` rings. Several
-tickers may run at once; every row is taken by a guarded write.
+Bounded work per round: at most `limit` branches and `limit` cron windows.
+Several tickers may run at once; every row is taken by a guarded write. A round
+that finds nothing is one query.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from flask_squidmesh.engine import schedule
 from flask_squidmesh.engine.expire import abandon
-from flask_squidmesh.engine.news import News, Ring
+from flask_squidmesh.engine.news import NOTHING, News, Ring, together
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.engine.scene import GRACES, Scene
+from flask_squidmesh.lifecycle.states import StepRunStatus
 from flask_squidmesh.store import branches, dialect, runs, transaction
 from flask_squidmesh.store.branches import Branch
 from flask_squidmesh.types import TickResult
@@ -23,34 +27,55 @@ UNHEARD_AFTER: Final = timedelta(seconds=1)
 
 def tick(runtime: Runtime, *, limit: int) -> tuple[TickResult, News]:
     """Look once at everything that is due, and return what was done and what to tell."""
-    due, expired = transaction.run(runtime.database, lambda c: _look(runtime, c, limit))
-    news = [News(rings=tuple(Ring(run_id, step) for run_id, step in due))]
-    abandoned = 0
-    for branch in expired:
-        told = _expire(runtime, branch)
-        if told is not None:
-            abandoned += 1
-            news.append(told)
-    return TickResult(due=len(due), expired=abandoned), _together(news)
+    now, due = _due(runtime, limit)
+    silent = [branch for branch in due if branch.status == StepRunStatus.RUNNING]
+    rung = _ring(runtime, now, [branch for branch in due if branch not in silent])
+    told = [rung, *_expire_all(runtime, silent)]
+    started, told_of_cron = schedule.fire(runtime, now, limit=limit)
+    result = TickResult(due=len(rung.rings), expired=len(told) - 1, started=started)
+    return result, together([*told, told_of_cron])
 
 
 def expire(runtime: Runtime, *, limit: int = 500) -> int:
     """Abandon attempts whose lease has run out, without ringing; return how many."""
-
-    def work(connection: transaction.Connection) -> list[Branch]:
-        now = runtime.clock.judge(dialect.time(connection))
-        return branches.list_expired(connection, now=now, limit=limit)
-
-    expired = transaction.read(runtime.database, work)
-    return sum(_expire(runtime, branch) is not None for branch in expired)
+    _, due = _due(runtime, limit)
+    return len(_expire_all(runtime, [b for b in due if b.status == StepRunStatus.RUNNING]))
 
 
-def _look(
-    runtime: Runtime, connection: transaction.Connection, limit: int
-) -> tuple[list[tuple[str, str]], list[Branch]]:
-    now = runtime.clock.judge(dialect.time(connection))
-    due = branches.ring_due(connection, now=now, graces=GRACES, limit=limit)
-    return due, branches.list_expired(connection, now=now, limit=limit)
+def _due(runtime: Runtime, limit: int) -> tuple[datetime, list[Branch]]:
+    def work(connection: transaction.Connection) -> tuple[datetime, list[Branch]]:
+        at = runtime.clock.frozen_at
+        if at is None and not dialect.has_time(connection):
+            at = runtime.clock.now
+        time, due = branches.list_due(connection, at=at, limit=limit)
+        return runtime.clock.judge(time), due
+
+    return transaction.read(runtime.database, work)
+
+
+def _ring(runtime: Runtime, now: datetime, ready: Sequence[Branch]) -> News:
+    if not ready:
+        return NOTHING
+
+    def work(connection: transaction.Connection) -> News:
+        rung = [
+            Ring(branch.run_id, branch.step)
+            for branch in ready
+            if branches.ring(
+                connection,
+                branch,
+                now=now,
+                again_at=now + GRACES[min(branch.resends, len(GRACES) - 1)],
+            )
+        ]
+        return News(tuple(rung))
+
+    return transaction.run(runtime.database, work)
+
+
+def _expire_all(runtime: Runtime, silent: Sequence[Branch]) -> list[News]:
+    told = (_expire(runtime, branch) for branch in silent)
+    return [news for news in told if news is not None]
 
 
 def _expire(runtime: Runtime, seen: Branch) -> News | None:
@@ -86,13 +111,6 @@ def _is_expired(branch: Branch, seen: Branch, now: datetime) -> bool:
         and branch.status == seen.status
         and branch.due_at is not None
         and branch.due_at <= now
-    )
-
-
-def _together(parts: list[News]) -> News:
-    return News(
-        tuple(ring for part in parts for ring in part.rings),
-        tuple(notice for part in parts for notice in part.notices),
     )
 
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from flask_squidmesh.lifecycle.states import STEP_RUN, StepRunEvent, StepRunStatus, sources
-from flask_squidmesh.store.models import branches
+from flask_squidmesh.store import dialect
+from flask_squidmesh.store.models import UtcDateTime, branches
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,49 +189,49 @@ def has_others(connection: sa.Connection, branch: Branch) -> bool:
     return connection.execute(_RETRYING, at).first() is not None
 
 
-def list_expired(connection: sa.Connection, *, now: datetime, limit: int) -> list[Branch]:
-    """Return running step runs whose lease has run out, longest first."""
-    query = (
-        sa.select(*_COLUMNS)
-        .where(branches.c.due_at <= now, branches.c.status == StepRunStatus.RUNNING.value)
-        .order_by(branches.c.due_at)
-        .limit(limit)
-    )
-    return [_branch(row) for row in connection.execute(query)]
+def list_due(
+    connection: sa.Connection, *, at: datetime | None, limit: int
+) -> tuple[datetime | None, list[Branch]]:
+    """Return the time, and up to *limit* branches that are due by then, longest first.
 
-
-def ring_due(
-    connection: sa.Connection, *, now: datetime, graces: Sequence[timedelta], limit: int
-) -> list[tuple[str, str]]:
-    """Take up to *limit* ready step runs that are due, put their next resend off, return them.
-
-    Each is given back as (run id, step). *graces* says how long to wait before
-    the next resend, by the number of resends so far; the last one repeats.
+    One statement, since every idle process asks it all the time. The time is
+    *at*; when that is None, the database's.
     """
-    due = (
-        sa.select(branches.c.run_id, branches.c.slot)
-        .where(branches.c.due_at <= now, branches.c.status.in_(_READY))
+    moment = sa.select(
+        (
+            sa.literal(at, UtcDateTime)
+            if at is not None
+            else dialect.time_column(_name(connection))
+        ).label("moment")
+    ).cte("moment")
+    time = moment.c.moment
+    query = (
+        sa.select(time, *_COLUMNS)
+        .select_from(sa.outerjoin(moment, branches, branches.c.due_at <= time))
         .order_by(branches.c.due_at)
         .limit(limit)
     )
-    if connection.dialect.name != "sqlite":
-        due = due.with_for_update(skip_locked=True)
-    found = connection.execute(
-        due.add_columns(branches.c.step, branches.c.resends, branches.c.due_at)
-    ).all()
-    rung: list[tuple[str, str]] = []
-    for row in found:
-        # Guarded by the time that was due: another ticker may have been here in between.
-        values = {
-            "rung_run_id": row.run_id,
-            "rung_slot": row.slot,
-            "was_due_at": row.due_at,
-            "due_at": now + graces[min(row.resends, len(graces) - 1)],
-            "rung_at": now,
-        }
-        if connection.execute(_RING, values).rowcount == 1:
-            rung.append((row.run_id, row.step))
-    return rung
+    rows = connection.execute(query).all()
+    return dialect.aware(rows[0][0]), [_branch(row[1:]) for row in rows if row[1] is not None]
+
+
+def _name(connection: sa.Connection) -> str:
+    return connection.dialect.name
+
+
+def ring(connection: sa.Connection, branch: Branch, *, now: datetime, again_at: datetime) -> bool:
+    """Note that a ready step run is rung now and next at *again_at*; False: it was not due.
+
+    Guarded by the time that was due, since another ticker may have been here.
+    """
+    values = {
+        "rung_run_id": branch.run_id,
+        "rung_slot": branch.slot,
+        "was_due_at": branch.due_at,
+        "due_at": again_at,
+        "rung_at": now,
+    }
+    return connection.execute(_RING, values).rowcount == 1
 
 
 _RING = (

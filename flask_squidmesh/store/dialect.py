@@ -21,6 +21,11 @@ def time_column(dialect: str) -> sa.ColumnElement[Any]:
     return _DATABASE_TIME.get(dialect, sa.null()).label("database_time")
 
 
+def has_time(connection: sa.Connection) -> bool:
+    """Return whether the database has a clock of its own."""
+    return connection.dialect.name in _DATABASE_TIME
+
+
 def aware(value: datetime | None) -> datetime | None:
     """Return a time the database told, in UTC."""
     if value is None:
@@ -30,17 +35,23 @@ def aware(value: datetime | None) -> datetime | None:
 
 def time(connection: sa.Connection) -> datetime | None:
     """Return the database's time, or None where it has no clock of its own."""
-    if connection.dialect.name not in _DATABASE_TIME:
+    if not has_time(connection):
         return None
     return aware(connection.scalar(sa.select(_DATABASE_TIME[connection.dialect.name])))
 
 
 def insert_if_absent(connection: sa.Connection, table: sa.Table) -> sa.Insert:
     """Return an INSERT that does nothing (rowcount 0) when a unique key exists already."""
-    name = connection.dialect.name
-    if name == "postgresql":
+    return _insert_if_absent(connection.dialect.name, table).execution_options(
+        # Of an INSERT SQLAlchemy otherwise forgets the count when the cursor is closed.
+        preserve_rowcount=True
+    )
+
+
+def _insert_if_absent(dialect: str, table: sa.Table) -> sa.Insert:
+    if dialect == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing()
-    if name == "sqlite":
+    if dialect == "sqlite":
         return sqlite.insert(table).on_conflict_do_nothing()
     return sa.insert(table).prefix_with("IGNORE")
 

@@ -140,6 +140,18 @@ def find_by_key(connection: sa.Connection, workflow: str, key: str) -> RunRow | 
     return None if row is None else RunRow(*row)
 
 
+def find_by_window(
+    connection: sa.Connection, workflow: str, trigger: str, window: datetime
+) -> RunRow | None:
+    """Return the run that was started for a window of a cron trigger."""
+    row = connection.execute(
+        sa.select(*_RUN_COLUMNS).where(
+            runs.c.workflow == workflow, runs.c.trigger == trigger, runs.c.cron_window == window
+        )
+    ).one_or_none()
+    return None if row is None else RunRow(*row)
+
+
 def find_with_state(connection: sa.Connection, run_id: str) -> tuple[RunRow, StateRow] | None:
     """Return the run and where it stands."""
     row = connection.execute(_with_state().where(runs.c.id == run_id)).one_or_none()
