@@ -280,3 +280,29 @@ class RetryStep(SquidMeshError):
 
     def message(self) -> str:
         return self.text
+
+
+class ToolError(SquidMeshError):
+    """A tool did not do what it was asked for; see `flask_squidmesh.tools`.
+
+    `adapter` names the tool, `kind` what went wrong, `details` is JSON data or
+    None. Raised in a step, it is retried only if `retryable`.
+    """
+
+    def __init__(
+        self,
+        adapter: str,
+        kind: str,
+        message: str,
+        details: object = None,
+        retryable: bool = False,  # noqa: FBT001, FBT002  # a field of the error, named by the contract
+    ) -> None:
+        self.adapter = adapter
+        self.kind = kind
+        self.text = message
+        self.details = details
+        self.retryable = retryable
+        super().__init__(adapter, kind, message, details, retryable)
+
+    def message(self) -> str:
+        return f"{self.adapter}: {self.kind}: {self.text}"

@@ -18,6 +18,7 @@ from flask_squidmesh.config import Settings
 from flask_squidmesh.current import EXTENSION, AppState
 from flask_squidmesh.definition.registry import Registry
 from flask_squidmesh.definition.workflow import Workflow
+from flask_squidmesh.engine import step_log
 from flask_squidmesh.engine.control import Verb
 from flask_squidmesh.engine.news import News
 from flask_squidmesh.exceptions import ConfigError
@@ -87,6 +88,7 @@ class SquidMesh:
             del app.extensions[EXTENSION]
             raise
         _attach_tables(app, state)
+        step_log.install()
         doorbell = dispatch.install(app)
 
         def announce(news: News) -> None:

@@ -16,12 +16,9 @@ import click
 from flask import Flask, current_app
 from werkzeug.serving import make_server
 
-from flask_squidmesh import current
-from flask_squidmesh.dispatch.doorbell import doorbell_of
+from flask_squidmesh.current import state_of
 from flask_squidmesh.dispatch.embedded import EmbeddedWorker
-from flask_squidmesh.dispatch.reminders import Reminders
-from flask_squidmesh.dispatch.rounds import Rounds
-from flask_squidmesh.dispatch.ticker import Ticker
+from flask_squidmesh.dispatch.helpers import ticking
 from flask_squidmesh.dispatch.ticker import tick as tick_once
 from flask_squidmesh.dispatch.worker import run_worker, worker_arguments
 from flask_squidmesh.exceptions import ConfigError
@@ -51,7 +48,7 @@ def worker(
     """
     app = _app()
     arguments = worker_arguments(
-        current.state_of(app).settings,
+        state_of(app).settings,
         concurrency=concurrency,
         pool=pool,
         loglevel=loglevel,
@@ -124,13 +121,8 @@ def _serve(app: Flask, host: str, port: int, concurrency: int) -> None:
 
 
 def _tick_until_told(app: Flask) -> None:
-    reminders = Reminders(current.state_of(app).clock)
-    rounds = Rounds("squidmesh-ticker", Ticker(app, doorbell_of(app), reminders).turn)
-    rounds.start()
-    try:
+    with ticking(app):
         _wait_for_signal()
-    finally:
-        rounds.stop(timeout=10)
 
 
 def _wait_for_signal() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Flask, current_app, has_app_context
 
-from flask_squidmesh import current
+from flask_squidmesh.current import state_of
 from flask_squidmesh.exceptions import ConfigError
 
 # Both are about the process, where Celery delivers a message for one of perhaps
@@ -61,6 +61,6 @@ def _active() -> Flask:
 
 def _uses(app: Flask, celery: Any) -> bool:
     try:
-        return current.state_of(app).celery() is celery
+        return state_of(app).celery() is celery
     except ConfigError:
         return False

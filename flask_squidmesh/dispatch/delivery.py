@@ -12,7 +12,7 @@ from typing import Any
 
 from flask import Flask
 
-from flask_squidmesh import current
+from flask_squidmesh.current import state_of
 from flask_squidmesh.dispatch import ticker
 from flask_squidmesh.dispatch.contexts import find_app, working_for
 from flask_squidmesh.dispatch.doorbell import doorbell_of
@@ -23,9 +23,8 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_STEP_NAME = 255
 
+# About the process: there is no application to have it.
 _homeless = Trouble(logger)
-_malformed = Trouble(logger)
-_failing = Trouble(logger)
 
 
 def run_step(app: Flask, run_id: str, step: str) -> str:
@@ -33,7 +32,7 @@ def run_step(app: Flask, run_id: str, step: str) -> str:
 
     Returns the engine's word for what happened, such as `"executed"`.
     """
-    state = current.state_of(app)
+    state = state_of(app)
     doorbell = doorbell_of(app)
     doorbell.traffic += 1
     closing = doorbell.closing
@@ -52,17 +51,21 @@ def run_step(app: Flask, run_id: str, step: str) -> str:
 
 def receive_run_step(celery: Any, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
     """Act on a `squidmesh.run_step` message that arrived through *celery*."""
-    named = _named(args, kwargs)
     app = _find_app(celery)
-    if named is None or app is None:
+    if app is None:
+        return
+    named = _named(args, kwargs)
+    if named is None:
+        doorbell_of(app).malformed.arose("ignoring a message that names no run and step")
         return
     run_id, step = named
+    failing = doorbell_of(app).failing
     try:
         said = run_step(app, run_id, step)
     except Exception as error:  # noqa: BLE001  # the message is used up; the ticker sends another
-        _failing.arose("step %s of run %s was not finished: %s", step, run_id, described(error))
+        failing.arose("step %s of run %s was not finished: %s", step, run_id, described(error))
     else:
-        _failing.passed("messages are acted upon again")
+        failing.passed("messages are acted upon again")
         logger.debug("step %s of run %s: %s", step, run_id, said)
 
 
@@ -71,12 +74,13 @@ def receive_tick(celery: Any) -> None:
     app = _find_app(celery)
     if app is None:
         return
+    failing = doorbell_of(app).failing
     try:
         ticker.tick(app)
     except Exception as error:  # noqa: BLE001  # the next round repeats it
-        _failing.arose("a round of the ticker failed: %s", described(error))
+        failing.arose("a round of the ticker failed: %s", described(error))
     else:
-        _failing.passed("messages are acted upon again")
+        failing.passed("messages are acted upon again")
 
 
 def _find_app(celery: Any) -> Flask | None:
@@ -98,5 +102,4 @@ def _named(args: Sequence[object], kwargs: Mapping[str, object]) -> tuple[str, s
         is_name = isinstance(step, str) and step.isidentifier() and len(step) <= _LONGEST_STEP_NAME
         if run_id is not None and is_name:
             return run_id, str(step)
-    _malformed.arose("ignoring a message that names no run and step")
     return None

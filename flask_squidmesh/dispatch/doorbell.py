@@ -14,7 +14,7 @@ from typing import Final
 
 from flask import Flask
 
-from flask_squidmesh import current
+from flask_squidmesh.current import state_of
 from flask_squidmesh.dispatch.shutdown import ShutdownFlag
 from flask_squidmesh.dispatch.transport import Transport
 from flask_squidmesh.dispatch.trouble import Trouble
@@ -42,7 +42,8 @@ class Doorbell:
     def start_over(self) -> None:
         """Begin anew in a forked process: locks, threads and connections are the parent's."""
         self._lock = threading.Lock()
-        self._unconfigured = Trouble(logger)
+        #: What is wrong with this application's messages, said once.
+        self.unconfigured, self.malformed, self.failing = (Trouble(logger) for _ in range(3))
         self.remember = None
         transport = getattr(self, "_transport", None)
         if transport is not None:
@@ -51,7 +52,7 @@ class Doorbell:
 
     def ring(self, rings: Sequence[Ring]) -> None:
         """Send what wants a worker now, remember what soon will. Takes 2 seconds at most."""
-        state = current.state_of(self._app)
+        state = state_of(self._app)
         if not rings or state.settings.dispatch == "manual":
             return
         self.traffic += 1
@@ -64,7 +65,7 @@ class Doorbell:
 
     def depth(self) -> int | None:
         """Return how many messages wait in the queue; None when that cannot be known."""
-        if current.state_of(self._app).settings.dispatch == "manual":
+        if state_of(self._app).settings.dispatch == "manual":
             return None
         transport = self._line()
         return None if transport is None else transport.depth()
@@ -96,11 +97,11 @@ class Doorbell:
     def _line(self) -> Transport | None:
         with self._lock:
             if self._transport is None:
-                state = current.state_of(self._app)
+                state = state_of(self._app)
                 try:
                     celery = state.celery()
                 except ConfigError as error:
-                    self._unconfigured.arose("no message is sent, work waits: %s", error)
+                    self.unconfigured.arose("no message is sent, work waits: %s", error)
                     return None
                 self._transport = Transport(celery, state.settings.queue, clock=state.clock)
             return self._transport

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,7 +19,7 @@ from celery import Celery
 from celery.worker import WorkController
 from flask import Flask
 
-from flask_squidmesh import current
+from flask_squidmesh.current import state_of
 from flask_squidmesh.dispatch.contexts import bind
 from flask_squidmesh.dispatch.doorbell import doorbell_of
 from flask_squidmesh.dispatch.helpers import Helpers
@@ -29,9 +30,10 @@ from flask_squidmesh.ids import new_id
 
 logger = logging.getLogger(__name__)
 
-_BROKER: Final = "memory://"
+_BROKER: Final = "memory://localhost/"
 # Unset, every message waits for up to a second.
 _POLLING_INTERVAL: Final = 0.01
+_STOP_SEEN_IN: Final = 0.1
 
 
 class EmbeddedWorker:
@@ -52,7 +54,7 @@ class EmbeddedWorker:
 
     def start(self, *, timeout: float = 10.0) -> None:
         """Start, and return once messages are consumed; TimeoutError after *timeout* seconds."""
-        state = current.state_of(self._app)
+        state = state_of(self._app)
         if state.settings.dispatch == "manual":
             raise ConfigError(
                 invalid={"SQUIDMESH_DISPATCH": "manual"},
@@ -73,6 +75,10 @@ class EmbeddedWorker:
             undo.callback(helpers.stop, timeout=timeout)
             controller = _Controller(celery, queue, self._concurrency, self._pool)
             undo.callback(controller.stop, timeout=timeout)
+            if state.find_celery() is None:
+                # Development needs no Celery app; starting a run asks for one.
+                self._app.extensions["celery"] = celery
+                undo.callback(self._app.extensions.pop, "celery", None)
             doorbell.closing = ShutdownFlag()
             undo.callback(doorbell.closing.set)
             helpers.start()
@@ -109,19 +115,36 @@ class _Controller:
             concurrency=concurrency,
             pool=pool,
             hostname=f"{queue}@embedded",
-            ready_callback=lambda _consumer: self._ready.set(),
+            ready_callback=self._on_ready,
             without_gossip=True,
             without_heartbeat=True,
             without_mingle=True,
         )
-        self._thread = threading.Thread(
-            target=self._worker.start, name="squidmesh-worker", daemon=True
-        )
+        # Celery looks tasks up in the thread's current app, or else in the process's default
+        # one, which is the host's. Nothing but these threads gets to see this app.
+        if pool == "threads":
+            self._worker.pool.executor = ThreadPoolExecutor(
+                concurrency, thread_name_prefix="squidmesh-step", initializer=celery.set_current
+            )
+
+        def run() -> None:
+            celery.set_current()
+            self._worker.start()
+
+        self._thread = threading.Thread(target=run, name="squidmesh-worker", daemon=True)
 
     def start(self, *, timeout: float) -> None:
         self._thread.start()
         if not self._ready.wait(timeout):
             raise TimeoutError(f"the embedded worker did not start within {timeout} seconds")
+
+    def _on_ready(self, consumer: Any) -> None:
+        # Celery looks whether it should stop every two seconds.
+        drain = consumer.connection.drain_events
+        consumer.connection.drain_events = lambda timeout: drain(
+            timeout=min(timeout, _STOP_SEEN_IN)
+        )
+        self._ready.set()
 
     def stop(self, *, timeout: float) -> None:
         # Stopping waits for the steps under way, however long they take.

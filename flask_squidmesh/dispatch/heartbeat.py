@@ -11,7 +11,7 @@ from typing import Final
 
 from flask import Flask
 
-from flask_squidmesh import current
+from flask_squidmesh.current import state_of
 from flask_squidmesh.dispatch.contexts import working_for
 from flask_squidmesh.dispatch.trouble import Trouble, described
 
@@ -29,13 +29,13 @@ class Heartbeat:
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._trouble = Trouble(logger)
-        self._interval = max(_SHORTEST, current.state_of(app).settings.lease_ttl / _PER_LEASE)
+        self._interval = max(_SHORTEST, state_of(app).settings.lease_ttl / _PER_LEASE)
 
     def turn(self) -> float:
         """Renew what needs it; return the seconds until the next turn."""
         try:
             with working_for(self._app):
-                current.state_of(self._app).engine().renew()
+                state_of(self._app).engine().renew()
         except Exception as error:  # noqa: BLE001  # a database has many ways to be away
             self._trouble.arose("leases could not be renewed, trying on: %s", described(error))
         else:

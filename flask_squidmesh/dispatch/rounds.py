@@ -10,19 +10,19 @@ from flask_squidmesh.dispatch.trouble import described
 
 logger = logging.getLogger(__name__)
 
-_AFTER_A_BUG = 5.0
-
 
 class Rounds:
     """Calls *turn* in a thread of its own; its result says in how many seconds again.
 
     A turn handles what it expects to go wrong. What it does not expect is
-    logged, and the rounds go on: recovery must not end because of one bug.
+    logged, and the rounds go on after *after_a_bug* seconds: recovery must not
+    end because of one bug.
     """
 
-    def __init__(self, name: str, turn: Callable[[], float]) -> None:
+    def __init__(self, name: str, turn: Callable[[], float], *, after_a_bug: float = 5.0) -> None:
         self._name = name
         self._turn = turn
+        self._after_a_bug = after_a_bug
         self._wanted = threading.Condition()
         self._hurry = False
         self._stopping = False
@@ -60,7 +60,7 @@ class Rounds:
                 pause = self._turn()
             except Exception as error:  # noqa: BLE001  # the thread must survive every turn
                 logger.error("a turn of %s failed: %s", self._name, described(error))  # noqa: TRY400  # the text may hold a payload
-                pause = _AFTER_A_BUG
+                pause = self._after_a_bug
             with self._wanted:
                 self._wanted.wait_for(lambda: self._hurry or self._stopping, timeout=pause)
                 self._hurry = False

@@ -21,7 +21,7 @@ from typing import Final
 
 from flask import Flask
 
-from flask_squidmesh import current
+from flask_squidmesh.current import state_of
 from flask_squidmesh.dispatch.contexts import working_for
 from flask_squidmesh.dispatch.doorbell import Doorbell
 from flask_squidmesh.dispatch.reminders import Reminders
@@ -43,7 +43,7 @@ _TRAFFIC_MATTERS_FOR: Final = 3.0
 def tick(app: Flask, *, limit: int = LIMIT) -> tuple[TickResult, bool]:
     """Do one round and tell its news; return it, and whether more may be waiting."""
     with working_for(app):
-        state = current.state_of(app)
+        state = state_of(app)
         result, news = state.engine().tick(limit=limit)
         if news:
             state.announce(news)
@@ -65,7 +65,7 @@ class Ticker:
         ticking: bool = True,
         random: Random | None = None,
     ) -> None:
-        state = current.state_of(app)
+        state = state_of(app)
         self._app = app
         self._doorbell = doorbell
         self._reminders = reminders
@@ -119,7 +119,7 @@ class Ticker:
         if depth != 0 or now - self._last_traffic > max(_TRAFFIC_MATTERS_FOR, 3 * self._interval):
             return
         with working_for(self._app):
-            state = current.state_of(self._app)
+            state = state_of(self._app)
             rings = state.engine().overdue(limit=LIMIT)
             if rings:
                 logger.info("the queue is empty and %d steps wait: ringing again", len(rings))

@@ -17,8 +17,8 @@ from celery import signals
 from celery.concurrency import get_implementation
 from flask import Flask
 
-from flask_squidmesh import current
 from flask_squidmesh.config import Settings
+from flask_squidmesh.current import state_of
 from flask_squidmesh.dispatch.contexts import find_app
 from flask_squidmesh.dispatch.doorbell import doorbell_of
 from flask_squidmesh.dispatch.helpers import Helpers
@@ -44,7 +44,7 @@ class _Process:
 
     def work_for(self, app: Flask) -> None:
         """Start the helper threads for *app*, unless they run already."""
-        if self.helpers is not None or current.state_of(app).settings.dispatch == "manual":
+        if self.helpers is not None or state_of(app).settings.dispatch == "manual":
             return
         doorbell_of(app).closing = self.closing
         self.helpers = Helpers(app)
@@ -63,7 +63,7 @@ def _on_celeryd_init(instance: Any = None, **_: object) -> None:
     # The worker selects its queues next, and refuses unknown ones.
     app = find_app(instance.app)
     if app is not None:
-        know_queue(instance.app, current.state_of(app).settings.queue)
+        know_queue(instance.app, state_of(app).settings.queue)
 
 
 def _on_worker_init(sender: Any = None, **_: object) -> None:
@@ -131,7 +131,7 @@ def worker_arguments(
 
 def run_worker(app: Flask, arguments: Sequence[str]) -> int:
     """Run a worker of *app*'s Celery app in this process until it ends; return its exit code."""
-    celery = current.state_of(app).celery()
+    celery = state_of(app).celery()
     if celery.conf.broker_connection_retry_on_startup is None:
         # Work waits for the broker, so does a worker; unset, Celery warns about its own default.
         celery.conf.broker_connection_retry_on_startup = True

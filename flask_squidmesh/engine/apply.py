@@ -122,6 +122,7 @@ def _(effect: do.Move, scene: Scene) -> None:
     entering = _entering(scene, effect, slot=branch.slot)
     new = replace(entering, fencing_token=branch.fencing_token + 1)
     require(branches.repoint(scene.connection, branch, new))
+    scene.moved_to = effect.step
     if effect.status == "running":
         scene.entered = new
 

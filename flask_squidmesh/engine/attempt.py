@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from flask_squidmesh.engine import step_log
 from flask_squidmesh.engine.claim import take
 from flask_squidmesh.engine.news import News
 from flask_squidmesh.engine.perform import perform
@@ -34,7 +35,8 @@ def deliver(
     while held is not None:
         # A fresh app context is a fresh host session: nothing leaks from step to step.
         with runtime.step_context(), runtime.executing.during(held):
-            performed = perform(runtime, held)
+            with step_log.during(held):
+                performed = perform(runtime, held)
             settled = settle(runtime, held, performed, go_on=may_continue())
         after_commit(settled.news)
         held = settled.held

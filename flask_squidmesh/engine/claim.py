@@ -57,10 +57,6 @@ def _take(runtime: Runtime, connection: transaction.Connection, run_id: str, ste
         return Taking("unknown")
     definition = runtime.definition(connection, run)
     branch = branches.find(connection, run_id, step)
-    if branch is None:
-        return Taking(_why_absent(connection, definition, run_id, step, locked.status))
-    if locked.status in ENDED or locked.status == RunStatus.CANCELLING:
-        return Taking("run_not_active")
     scene = Scene(
         runtime=runtime,
         connection=connection,
@@ -69,21 +65,26 @@ def _take(runtime: Runtime, connection: transaction.Connection, run_id: str, ste
         status=locked.status,
         now=runtime.clock.judge(locked.database_time),
         branch=branch,
-        ordinal=branch.horizon,
+        ordinal=0 if branch is None else branch.horizon,
     )
-    if branch.status == StepRunStatus.RUNNING:
-        if not _is_stale(scene, branch):
-            return Taking("already_running")
+    if branch is None:
+        return _skip(scene, step, _why_absent(scene, step))
+    if scene.status in ENDED or scene.status == RunStatus.CANCELLING:
+        return _skip(scene, step, "run_not_active")
+    if branch.status == StepRunStatus.RUNNING and _is_stale(scene, branch):
         abandon(scene)
-        reclaimed = branches.find(connection, run_id, step)
-        if reclaimed is None or reclaimed.ready_at > scene.now:
-            return Taking("not_due", news=scene.news())
-        scene.branch = branch = reclaimed
-    if branch.status == StepRunStatus.PAUSED:
-        return Taking("not_ready")
-    if branch.status != StepRunStatus.PENDING and branch.ready_at > scene.now:
-        return Taking("not_due")
+        scene.branch = branch = branches.find(connection, run_id, step)
+    word = "finished" if branch is None else _why_not_ready(scene, branch)
+    if branch is None or word is not None:
+        return _skip(scene, step, word or "finished")
     return _claim(scene, branch)
+
+
+def _skip(scene: Scene, step: str, reason: str) -> Taking:
+    """Do nothing, and say why."""
+    attempt = 0 if scene.branch is None else scene.branch.attempt
+    scene.tell_of_run("step_skipped", step=step, attempt=attempt, reason=reason)
+    return Taking(reason, news=scene.news())
 
 
 def _is_stale(scene: Scene, branch: Branch) -> bool:
@@ -91,28 +92,32 @@ def _is_stale(scene: Scene, branch: Branch) -> bool:
     return timeout is not None and branch.touched_at <= scene.now - timedelta(seconds=timeout)
 
 
-def _why_absent(
-    connection: transaction.Connection,
-    definition: Definition,
-    run_id: str,
-    step: str,
-    status: RunStatus,
-) -> str:
-    if step not in definition.steps_by_name:
+def _why_absent(scene: Scene, step: str) -> str:
+    if step not in scene.definition.steps_by_name:
         return "unknown"
-    if history.has_step_run(connection, run_id, step):
+    if history.has_step_run(scene.connection, scene.run.id, step):
         return "finished"
-    return "run_not_active" if status in ENDED else "not_ready"
+    return "run_not_active" if scene.status in ENDED else "not_ready"
+
+
+def _why_not_ready(scene: Scene, branch: Branch) -> str | None:
+    """Return why the branch can not be claimed now, None when it can."""
+    if branch.status == StepRunStatus.RUNNING:
+        return "already_running"
+    if branch.status == StepRunStatus.PAUSED:
+        return "not_ready"
+    if branch.status != StepRunStatus.PENDING and branch.ready_at > scene.now:
+        return "not_due"
+    code = scene.runtime.code(scene.run.workflow)
+    kind = scene.definition.steps_by_name[branch.step].kind
+    executable = scene.runtime.executable_steps(scene.definition, code)
+    if code is None or (kind == "step" and branch.step not in executable):
+        return "not_ready"
+    return None
 
 
 def _claim(scene: Scene, branch: Branch) -> Taking:
     runtime, definition = scene.runtime, scene.definition
-    code = runtime.code(scene.run.workflow)
-    inline = runtime.executable_steps(definition, code)
-    if code is None or (
-        branch.step not in inline and definition.steps_by_name[branch.step].kind == "step"
-    ):
-        return Taking("not_ready", news=scene.news())
     facts = Facts(
         definition=definition,
         limits=runtime.limits,
@@ -126,14 +131,15 @@ def _claim(scene: Scene, branch: Branch) -> Taking:
     try:
         apply(scene, decide(facts, Taken()))
     except Refused:
-        return Taking("run_not_active")
-    if scene.entered is None:
+        return _skip(scene, branch.step, "run_not_active")
+    code = runtime.code(scene.run.workflow)
+    if scene.entered is None or code is None:
         return Taking("executed", news=scene.news())
     held = Held(
         run=scene.run,
         definition=definition,
         code=code,
-        inline=inline,
+        inline=runtime.executable_steps(definition, code),
         branch=scene.entered,
         memory=load_memory(scene.connection, scene.run, definition, scene.entered),
         lease_until=scene.entered.due_at or scene.now,

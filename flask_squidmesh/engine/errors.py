@@ -6,7 +6,7 @@ import traceback as tracebacks
 from typing import Any, Final
 
 from flask_squidmesh.definition import documents
-from flask_squidmesh.exceptions import DocumentTooLarge, RetryStep, StepFailed
+from flask_squidmesh.exceptions import DocumentTooLarge, RetryStep, StepFailed, ToolError
 from flask_squidmesh.lifecycle.facts import Error
 
 LONGEST_MESSAGE: Final = 2_000
@@ -39,6 +39,15 @@ def of_exception(error: BaseException) -> Error:
         return make(code, text_of(error), cause=error, details=_safe_details(error.details))
     if isinstance(error, RetryStep):
         return make("retry_requested", text_of(error), cause=error, retryable=True)
+    if isinstance(error, ToolError):
+        details = {
+            "adapter": error.adapter,
+            "kind": error.kind,
+            "details": _safe_details(error.details),
+        }
+        return make(
+            "exception", text_of(error), cause=error, details=details, retryable=error.retryable
+        )
     return make("exception", text_of(error), cause=error, retryable=True)
 
 

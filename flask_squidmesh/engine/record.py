@@ -96,6 +96,8 @@ def _(effect: do.MoveRun, scene: Scene) -> None:
     )
     require(moved)
     scene.status = after
+    if effect.event == RunEvent.FAIL and error is not None:
+        scene.failed_step = error.get("step")
     scene.tell_of_run("run_transition", from_status=before.value, to_status=after.value)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from flask_squidmesh.definition.spec import Definition
 from flask_squidmesh.engine.news import News, Notice, Ring
 from flask_squidmesh.engine.runtime import Runtime
-from flask_squidmesh.lifecycle.facts import Error
+from flask_squidmesh.lifecycle.facts import ENDED, Error
 from flask_squidmesh.lifecycle.states import RunStatus
 from flask_squidmesh.store import transaction
 from flask_squidmesh.store.branches import Branch
@@ -40,7 +40,9 @@ class Scene:
     `branch` is the branch the outcome is about, as it was when the scene
     opened; `ordinal` the number the attempt gets that ends here; `lease_until`
     the lease that the attempt still has. `entered` is the branch as it goes on,
-    when this worker goes on with it, and `failure` the error that led there.
+    when this worker goes on with it, and `failure` the error that led there;
+    `moved_to` is the step it goes on to, whoever does, and `failed_step` the one
+    with which the run failed.
     """
 
     runtime: Runtime
@@ -57,6 +59,8 @@ class Scene:
     lease_until: datetime | None = None
     entered: Branch | None = None
     failure: Error | None = None
+    moved_to: str | None = None
+    failed_step: str | None = None
     ended: list[StepRunRow] = field(default_factory=list)
     forks: list[Branch] = field(default_factory=list)
     rings: list[Ring] = field(default_factory=list)
@@ -83,19 +87,26 @@ class Scene:
 
     def news(self) -> News:
         """Return what is to be told once the transaction is committed."""
-        is_shared = self.definition.mode == "dependency"
-        current = self.entered or self.branch
         common = {
             "run_id": self.run.id,
             "workflow": self.run.workflow,
             "trigger": self.run.trigger,
             "status": self.status.value,
-            "current_step": None if is_shared or current is None else current.step,
+            "current_step": self._current_step(),
         }
-        return News(
-            tuple(self.rings),
-            tuple(Notice(name, {**common, **values}) for name, values in self._notices),
-        )
+        notices = [Notice(name, {**common, **values}) for name, values in self._notices]
+        notices += [Notice("run_dispatched", common) for ring in self.rings if ring.at is None]
+        return News(tuple(self.rings), tuple(notices))
+
+    def _current_step(self) -> str | None:
+        """Return what `Run.current_step` says after this transaction."""
+        if self.status == RunStatus.FAILED:
+            return self.failed_step
+        if self.definition.mode == "dependency" or self.status in ENDED:
+            return None
+        if self.moved_to is not None:
+            return self.moved_to
+        return None if self.branch is None else self.branch.step
 
 
 def require(done: bool) -> None:  # noqa: FBT001  # the answer of a guarded write

@@ -172,7 +172,9 @@ def _follow(facts: Facts, goes_to: str, *ending: do.Effect) -> Iterator[do.Effec
         yield do.MoveRun(RunEvent.COMPLETE)
         return
     spec = facts.definition.steps_by_name[goes_to]
-    visit = facts.visits.get(goes_to, 0) + 1
+    # A step that leads to itself is entered, though not ended, and may not be counted yet.
+    entered = facts.visit if goes_to == facts.step else 0
+    visit = max(facts.visits.get(goes_to, 0), entered) + 1
     if visit > facts.limits.max_step_visits:
         yield do.Leave()
         yield from ending
