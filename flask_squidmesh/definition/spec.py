@@ -114,6 +114,14 @@ class Definition:
         """Step name to its place in declaration order, from 0."""
         return MappingProxyType({step.name: index for index, step in enumerate(self.steps)})
 
+    def slot(self, step: str) -> int:
+        """Return the place kept for the branch that begins at *step*.
+
+        A transition workflow has one branch; in a dependency workflow every
+        step runs once, so its place in declaration order is free for it.
+        """
+        return 0 if self.mode == "transition" else self.positions.get(step, 0)
+
     @cached_property
     def routes(self) -> Mapping[tuple[str, str], str]:
         """(step, outcome) to the next step or `COMPLETE`."""

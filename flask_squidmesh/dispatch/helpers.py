@@ -1,4 +1,4 @@
-"""The helper threads: ticker and heartbeat of a process that executes steps, or the ticker alone."""
+"""The helper threads: ticker and heartbeat where steps are executed, or a ticker alone."""
 
 from __future__ import annotations
 

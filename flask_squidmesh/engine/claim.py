@@ -56,7 +56,7 @@ def _take(runtime: Runtime, connection: transaction.Connection, run_id: str, ste
     if locked is None or run is None:
         return Taking("unknown")
     definition = runtime.definition(connection, run)
-    branch = branches.find(connection, run_id, step)
+    branch = branches.find(connection, run_id, step, slot=definition.slot(step))
     scene = Scene(
         runtime=runtime,
         connection=connection,
@@ -73,7 +73,7 @@ def _take(runtime: Runtime, connection: transaction.Connection, run_id: str, ste
         return _skip(scene, step, "run_not_active")
     if branch.status == StepRunStatus.RUNNING and _is_stale(scene, branch):
         abandon(scene)
-        scene.branch = branch = branches.find(connection, run_id, step)
+        scene.branch = branch = branches.find_in_slot(connection, run_id, branch.slot)
     word = "finished" if branch is None else _why_not_ready(scene, branch)
     if branch is None or word is not None:
         return _skip(scene, step, word or "finished")

@@ -27,7 +27,7 @@ from flask_squidmesh.engine.others import missing_of, others_of
 from flask_squidmesh.engine.perform import Performed
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.engine.scene import Fenced, Scene
-from flask_squidmesh.lifecycle.decide import decide
+from flask_squidmesh.lifecycle.decide import Refused, decide
 from flask_squidmesh.lifecycle.facts import Facts, Failed, Lost, Outcome, Succeeded
 from flask_squidmesh.store import history, runs, transaction
 from flask_squidmesh.store.dialect import is_passing
@@ -159,7 +159,12 @@ class _Settlement:
             inline=held.inline if self._go_on else (),
             chance=random.random(),  # noqa: S311  # spreads retries, keeps no secret
         )
-        apply(scene, decide(facts, outcome))
+        try:
+            effects = decide(facts, outcome)
+        except Refused:
+            # Somebody took over, and the run stands where no attempt of ours can have left it.
+            raise Fenced from None
+        apply(scene, effects)
         if is_shared and scene.entered is not None and scene.ended:
             self._catch_up(connection, memory.ordinal, scene.ordinal)
         self._scene = scene

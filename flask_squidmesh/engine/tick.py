@@ -87,7 +87,7 @@ def _expire(runtime: Runtime, seen: Branch) -> News | None:
         if locked is None or run is None:
             return None
         now = runtime.clock.judge(locked.database_time)
-        branch = branches.find(connection, seen.run_id, seen.step)
+        branch = branches.find_in_slot(connection, seen.run_id, seen.slot)
         if branch is None or not _is_expired(branch, seen, now):
             return None
         scene = Scene(

@@ -195,18 +195,18 @@ def _release(facts: Facts, ending: do.EndAttempt) -> Iterator[do.Effect]:
     needs = {name: len(_needs(facts, name)) for name in waiting}
     ready = [n for n in waiting if n != COMPLETE and (needs[n] == 1 or facts.missing[n] == 1)]
     over = COMPLETE in waiting and (needs[COMPLETE] == 1 or facts.missing[COMPLETE] == 1)
-    # What this worker can go on with takes over its branch; the rest get their own.
+    # What this worker goes on with takes over its branch; the rest get their own.
     ready.sort(key=lambda name: name not in facts.inline)
-    for index, name in enumerate(ready):
-        spec = definition.steps_by_name[name]
-        if index == 0:
-            status = _entry_status(spec, inline=name in facts.inline)
-            yield do.Move(name, 1, status, spec.seconds or 0.0)
-        else:
-            status = _entry_status(spec, inline=False)
-            yield do.Fork(name, definition.positions[name], status, spec.seconds or 0.0)
-    if not ready:
+    goes_on = ready[0] if ready and ready[0] in facts.inline else None
+    if goes_on is not None:
+        yield do.Move(goes_on, 1, "running")
+    else:
         yield do.Leave()
+    for name in ready:
+        if name != goes_on:
+            spec = definition.steps_by_name[name]
+            status = _entry_status(spec, inline=False)
+            yield do.Fork(name, definition.slot(name), status, spec.seconds or 0.0)
     yield ending
     yield do.EndStep(StepRunEvent.COMPLETE, "ok")
     for name in waiting:

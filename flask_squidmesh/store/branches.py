@@ -77,6 +77,9 @@ _RENEW = (
 _BY_STEP = sa.select(*_COLUMNS).where(
     branches.c.run_id == sa.bindparam("run_id"), branches.c.step == sa.bindparam("step")
 )
+_BY_SLOT = sa.select(*_COLUMNS).where(
+    branches.c.run_id == sa.bindparam("run_id"), branches.c.slot == sa.bindparam("slot")
+)
 _OF_RUN = (
     sa.select(*_COLUMNS)
     .where(branches.c.run_id == sa.bindparam("run_id"))
@@ -160,9 +163,22 @@ def renew(connection: sa.Connection, branch: Branch, *, until: datetime, now: da
     return connection.execute(_RENEW, values).rowcount == 1
 
 
-def find(connection: sa.Connection, run_id: str, step: str) -> Branch | None:
-    """Return the branch that stands at *step*."""
+def find(connection: sa.Connection, run_id: str, step: str, *, slot: int) -> Branch | None:
+    """Return the branch that stands at *step*, which is looked for in *slot* first.
+
+    Elsewhere it is only after it went on inline, and looking there costs more
+    the more branches the run has.
+    """
+    found = find_in_slot(connection, run_id, slot)
+    if found is not None and found.step == step:
+        return found
     row = connection.execute(_BY_STEP, {"run_id": run_id, "step": step}).one_or_none()
+    return None if row is None else _branch(row)
+
+
+def find_in_slot(connection: sa.Connection, run_id: str, slot: int) -> Branch | None:
+    """Return the branch in this slot of the run."""
+    row = connection.execute(_BY_SLOT, {"run_id": run_id, "slot": slot}).one_or_none()
     return None if row is None else _branch(row)
 
 

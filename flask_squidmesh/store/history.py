@@ -9,7 +9,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from flask_squidmesh.store.models import attempts, step_runs
+from flask_squidmesh.lifecycle.states import StepRunStatus
+from flask_squidmesh.store.models import attempts, branches, step_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,19 @@ _ATTEMPT = sa.select(*_ATTEMPT_COLUMNS).where(
 )
 _LATEST_ERROR = (
     sa.select(attempts.c.error, attempts.c.step)
-    .where(attempts.c.run_id == sa.bindparam("run_id"), attempts.c.error.is_not(None))
+    .join(
+        branches,
+        sa.and_(
+            branches.c.run_id == attempts.c.run_id,
+            branches.c.step == attempts.c.step,
+            branches.c.visit == attempts.c.visit,
+        ),
+    )
+    .where(
+        attempts.c.run_id == sa.bindparam("run_id"),
+        attempts.c.error.is_not(None),
+        branches.c.status == StepRunStatus.RETRYING.value,
+    )
     .order_by(attempts.c.ordinal.desc())
     .limit(1)
 )
@@ -148,7 +161,7 @@ def find_attempt(connection: sa.Connection, run_id: str, ordinal: int) -> Attemp
 
 
 def find_latest_error(connection: sa.Connection, run_id: str) -> tuple[str, str] | None:
-    """Return the encoded error and the step of the attempt that failed last."""
+    """Return the error, encoded, and the step of the latest failure that is to be retried."""
     row = connection.execute(_LATEST_ERROR, {"run_id": run_id}).one_or_none()
     return None if row is None else (row[0], row[1])
 
