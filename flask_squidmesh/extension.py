@@ -13,19 +13,25 @@ from celery import Celery
 from flask import Flask, appcontext_pushed
 from sqlalchemy.orm import Session, scoped_session
 
-from flask_squidmesh import cli, current, dispatch, signals
+from flask_squidmesh.cli import squidmesh_cli
 from flask_squidmesh.config import Settings
 from flask_squidmesh.current import EXTENSION, AppState
+from flask_squidmesh.current import state as current_state
 from flask_squidmesh.definition.registry import Registry
 from flask_squidmesh.definition.workflow import Workflow
+from flask_squidmesh.dispatch import commands, install
 from flask_squidmesh.engine import step_log
 from flask_squidmesh.engine.control import Verb
 from flask_squidmesh.engine.news import News
 from flask_squidmesh.exceptions import ConfigError
+from flask_squidmesh.signals import send
 from flask_squidmesh.store import models, on_commit
 from flask_squidmesh.types import Explanation, Run, RunGraph, RunPage
 
 W = TypeVar("W", bound=type[Workflow])
+for _command in commands.ALL:
+    squidmesh_cli.add_command(_command)
+
 AnySession = Session | scoped_session[Any]
 Actor = str | Mapping[str, Any]
 
@@ -89,14 +95,21 @@ class SquidMesh:
             raise
         _attach_tables(app, state)
         step_log.install()
-        doorbell = dispatch.install(app)
+        doorbell = install(app)
 
         def announce(news: News) -> None:
-            doorbell.ring(news.rings)
-            signals.send(app, ((notice.name, notice.values) for notice in news.notices))
+            dispatched = doorbell.ring(news.rings)
+            send(
+                app,
+                (
+                    (notice.name, notice.values)
+                    for notice in news.notices
+                    if notice.name != "run_dispatched" or notice.values["run_id"] in dispatched
+                ),
+            )
 
         state.announce = announce
-        app.cli.add_command(cli.squidmesh_cli)
+        app.cli.add_command(squidmesh_cli)
 
     def register(self, workflow: W) -> W:
         """Make a workflow class known to every application of this object; also a decorator.
@@ -163,7 +176,7 @@ class SquidMesh:
             InvalidRunId: The id does not have the form of one.
             RunNotFound: No run has this id.
         """
-        return current.state().engine().inspect_run(run_id, include_history=include_history)
+        return current_state().engine().inspect_run(run_id, include_history=include_history)
 
     def list_runs(
         self,
@@ -181,7 +194,7 @@ class SquidMesh:
         """
         name = workflow if workflow is None or isinstance(workflow, str) else workflow.name
         return (
-            current.state()
+            current_state()
             .engine()
             .list_runs(workflow=name, status=status, trigger=trigger, limit=limit, after=after)
         )
@@ -247,7 +260,7 @@ class SquidMesh:
             InvalidDecision: Actor or comment is not acceptable.
             InvalidTransition: The run is over, or being cancelled already.
         """
-        state = current.state()
+        state = current_state()
         run, news = state.engine().cancel_run(run_id, actor=actor, comment=comment)
         state.announce(news)
         return run
@@ -274,7 +287,7 @@ class SquidMesh:
         Raises:
             InvalidRunId, RunNotFound: As for `inspect_run`.
         """
-        return current.state().engine().explain_run(run_id)
+        return current_state().engine().explain_run(run_id)
 
     def inspect_run_graph(self, run_id: str) -> RunGraph:
         """Return the graph a run follows, with the state of its steps and edges; reads only.
@@ -282,11 +295,11 @@ class SquidMesh:
         Raises:
             InvalidRunId, RunNotFound: As for `inspect_run`.
         """
-        return current.state().engine().graph_of_run(run_id)
+        return current_state().engine().graph_of_run(run_id)
 
 
 def _resolve(run_id: str, verb: Verb, **said: Any) -> Run:
-    state = current.state()
+    state = current_state()
     run, news = state.engine().resolve(run_id, verb, **said)
     state.announce(news)
     return run
@@ -294,7 +307,7 @@ def _resolve(run_id: str, verb: Verb, **said: Any) -> Run:
 
 def _ready_state() -> AppState:
     """Return the current state when nothing it needs to start runs is missing."""
-    state = current.state()
+    state = current_state()
     missing = state.missing()
     if missing:
         raise ConfigError(list(missing), reasons=missing)

@@ -224,7 +224,7 @@ class RunGraph(Result):
         lines = ["flowchart TD"]
         for node in self.nodes:
             visits = f", {node.visits} visits" if node.visits > 1 else ""
-            label = _quoted(f"{node.id}<br/>{node.kind}: {node.status}{visits}")
+            label = f'"{_escaped(node.id)}<br/>{node.kind}: {node.status}{visits}"'
             lines.append(f"    {numbers[node.id]}[{label}]:::{node.status}")
         for edge in self.edges:
             arrow = "==>" if edge.status == "selected" else "-.->"
@@ -250,10 +250,12 @@ _STYLES = {
 }
 
 
-def _quoted(text: str) -> str:
-    """Return *text* as a Mermaid label; only our own line break is markup in it."""
-    escaped = text.replace("#", "#35;").replace('"', "#quot;")
-    return f'"{escaped}"'
+def _escaped(text: str) -> str:
+    """Return *text* for a Mermaid label: no character of it is markup, or ends the label."""
+    return "".join(
+        character if character.isalnum() or character in "_ " else f"#{ord(character)};"
+        for character in text
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 from flask.cli import AppGroup
 
-from flask_squidmesh.cli import install, worker
+from flask_squidmesh.cli import install
 
 squidmesh_cli = AppGroup("squidmesh", help="Durable workflows: run, inspect and decide.")
 
 squidmesh_cli.add_command(install.install)
-squidmesh_cli.add_command(worker.worker)
-squidmesh_cli.add_command(worker.tick)
-squidmesh_cli.add_command(worker.dev)

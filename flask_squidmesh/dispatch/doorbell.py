@@ -50,18 +50,26 @@ class Doorbell:
             transport.start_over()
         self._transport: Transport | None = transport
 
-    def ring(self, rings: Sequence[Ring]) -> None:
-        """Send what wants a worker now, remember what soon will. Takes 2 seconds at most."""
+    def ring(self, rings: Sequence[Ring]) -> frozenset[str]:
+        """Send what wants a worker now, remember what soon will. Takes 2 seconds at most.
+
+        Returns the ids of the runs for which a message was sent. Under
+        `"manual"` that is left to the calling code, and counts as done.
+        """
         state = state_of(self._app)
-        if not rings or state.settings.dispatch == "manual":
-            return
-        self.traffic += 1
+        if not rings:
+            return frozenset()
         moment = state.clock.now
         now = [ring for ring in rings if ring.at is None or ring.at <= moment]
+        if state.settings.dispatch == "manual":
+            return frozenset(ring.run_id for ring in now)
+        self.traffic += 1
+        sent = 0
         if now and (transport := self._line()) is not None:
-            transport.publish(now)
+            sent = transport.publish(now)
         if self.remember is not None and len(now) < len(rings):
             self.remember([ring for ring in rings if ring.at is not None and ring.at > moment])
+        return frozenset(ring.run_id for ring in now[:sent])
 
     def depth(self) -> int | None:
         """Return how many messages wait in the queue; None when that cannot be known."""

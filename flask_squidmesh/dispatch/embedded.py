@@ -22,8 +22,8 @@ from flask import Flask
 from flask_squidmesh.current import state_of
 from flask_squidmesh.dispatch.contexts import bind
 from flask_squidmesh.dispatch.doorbell import doorbell_of
-from flask_squidmesh.dispatch.helpers import Helpers
 from flask_squidmesh.dispatch.shutdown import ShutdownFlag
+from flask_squidmesh.dispatch.threads import HelperThreads
 from flask_squidmesh.dispatch.transport import Transport
 from flask_squidmesh.exceptions import ConfigError
 from flask_squidmesh.ids import new_id
@@ -71,7 +71,7 @@ class EmbeddedWorker:
             transport = Transport(celery, queue, clock=state.clock)
             undo.callback(transport.close)
             undo.enter_context(doorbell.through(transport))
-            helpers = Helpers(self._app)
+            helpers = HelperThreads(self._app)
             undo.callback(helpers.stop, timeout=timeout)
             controller = _Controller(celery, queue, self._concurrency, self._pool)
             undo.callback(controller.stop, timeout=timeout)

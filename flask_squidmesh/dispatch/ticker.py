@@ -105,8 +105,9 @@ class Ticker:
             return max(backoff, self._interval) * self._random.uniform(0.8, 1)
         self._failures = 0
         self._trouble.passed("the ticker works again")
-        # Never longer than the interval: others rely on it.
-        return 0.0 if is_full else self._interval * self._random.uniform(0.8, 1)
+        # Neither longer, since others rely on it, nor shorter: an idle process asks the database
+        # once per interval. What keeps many tickers apart is when each began.
+        return 0.0 if is_full else self._interval
 
     def _ring_for_lost_messages(self) -> None:
         depth = self._doorbell.depth()

@@ -21,9 +21,9 @@ from flask_squidmesh.config import Settings
 from flask_squidmesh.current import state_of
 from flask_squidmesh.dispatch.contexts import find_app
 from flask_squidmesh.dispatch.doorbell import doorbell_of
-from flask_squidmesh.dispatch.helpers import Helpers
 from flask_squidmesh.dispatch.line import know_queue
 from flask_squidmesh.dispatch.shutdown import ShutdownFlag
+from flask_squidmesh.dispatch.threads import HelperThreads
 
 # Celery gives a pool child four seconds to start and little time to end.
 _STOP_WITHIN = 2.0
@@ -35,7 +35,7 @@ class _Process:
     def __init__(self) -> None:
         self.parent: int | None = None
         self.closing: ShutdownFlag | None = None
-        self.helpers: Helpers | None = None
+        self.helpers: HelperThreads | None = None
 
     def prepare(self) -> None:
         """Make what the pool's processes will share; called before any fork."""
@@ -47,7 +47,7 @@ class _Process:
         if self.helpers is not None or state_of(app).settings.dispatch == "manual":
             return
         doorbell_of(app).closing = self.closing
-        self.helpers = Helpers(app)
+        self.helpers = HelperThreads(app)
         self.helpers.start()
 
     def end(self) -> None:

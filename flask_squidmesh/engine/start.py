@@ -239,8 +239,7 @@ def _entry_branches(definition: Definition, row: RunRow, now: datetime) -> list[
     if definition.mode == "transition":
         return [replace(first, step=definition.entry_steps[0])]
     return [
-        replace(first, step=name, slot=definition.slot(name))
-        for name in definition.entry_steps
+        replace(first, step=name, slot=definition.slot(name)) for name in definition.entry_steps
     ]
 
 

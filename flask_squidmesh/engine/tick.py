@@ -7,13 +7,13 @@ that finds nothing is one query.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from flask_squidmesh.engine import schedule
 from flask_squidmesh.engine.expire import abandon
-from flask_squidmesh.engine.news import NOTHING, News, Ring, together
+from flask_squidmesh.engine.news import NOTHING, News, Notice, Ring, together
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.engine.scene import GRACES, Scene
 from flask_squidmesh.lifecycle.states import StepRunStatus
@@ -59,7 +59,7 @@ def _ring(runtime: Runtime, now: datetime, ready: Sequence[Branch]) -> News:
 
     def work(connection: transaction.Connection) -> News:
         rung = [
-            Ring(branch.run_id, branch.step)
+            branch
             for branch in ready
             if branches.ring(
                 connection,
@@ -68,9 +68,28 @@ def _ring(runtime: Runtime, now: datetime, ready: Sequence[Branch]) -> News:
                 again_at=now + GRACES[min(branch.resends, len(GRACES) - 1)],
             )
         ]
-        return News(tuple(rung))
+        rings = tuple(Ring(branch.run_id, branch.step) for branch in rung)
+        return News(rings, tuple(_dispatched(runtime, connection, rung)))
 
     return transaction.run(runtime.database, work)
+
+
+def _dispatched(
+    runtime: Runtime, connection: transaction.Connection, rung: Sequence[Branch]
+) -> Iterator[Notice]:
+    known = runs.list_with_states(connection, [branch.run_id for branch in rung])
+    by_id = {run.id: (run, state) for run, state in known}
+    for branch in rung:
+        run, state = by_id[branch.run_id]
+        is_shared = runtime.definition(connection, run).mode == "dependency"
+        values = {
+            "run_id": run.id,
+            "workflow": run.workflow,
+            "trigger": run.trigger,
+            "status": state.status.value,
+            "current_step": None if is_shared else branch.step,
+        }
+        yield Notice("run_dispatched", values)
 
 
 def _expire_all(runtime: Runtime, silent: Sequence[Branch]) -> list[News]:
@@ -115,16 +134,20 @@ def _is_expired(branch: Branch, seen: Branch, now: datetime) -> bool:
 
 
 def overdue(runtime: Runtime, *, limit: int) -> tuple[Ring, ...]:
-    """Return ready steps whose message is older than a second, for a queue found empty."""
+    """Take ready steps whose message is older than a second, for a queue found empty.
 
-    def work(connection: transaction.Connection) -> list[tuple[str, str]]:
+    They count as rung now, so that of several tickers one rings each.
+    """
+
+    def work(connection: transaction.Connection) -> tuple[datetime, list[Branch]]:
         now = runtime.clock.judge(dialect.time(connection))
-        return branches.list_unheard(
+        unheard = branches.list_unheard(
             connection, now=now, rung_before=now - UNHEARD_AFTER, limit=limit
         )
+        return now, unheard
 
-    found = transaction.read(runtime.database, work)
-    return tuple(Ring(run_id, step) for run_id, step in found)
+    now, unheard = transaction.read(runtime.database, work)
+    return _ring(runtime, now, unheard).rings
 
 
 def list_ready(runtime: Runtime, *, limit: int) -> list[Ring]:

@@ -300,10 +300,10 @@ def next_moment(connection: sa.Connection) -> datetime | None:
 
 def list_unheard(
     connection: sa.Connection, *, now: datetime, rung_before: datetime, limit: int
-) -> list[tuple[str, str]]:
-    """Return ready step runs, as (run id, step), whose message was sent before *rung_before*."""
+) -> list[Branch]:
+    """Return ready step runs whose message was sent before *rung_before*."""
     query = (
-        sa.select(branches.c.run_id, branches.c.step)
+        sa.select(*_COLUMNS)
         .where(
             branches.c.due_at > now,
             branches.c.status.in_(_READY),
@@ -313,4 +313,4 @@ def list_unheard(
         .order_by(branches.c.due_at)
         .limit(limit)
     )
-    return [(row.run_id, row.step) for row in connection.execute(query)]
+    return [_branch(row) for row in connection.execute(query)]

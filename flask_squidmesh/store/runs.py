@@ -158,6 +158,16 @@ def find_with_state(connection: sa.Connection, run_id: str) -> tuple[RunRow, Sta
     return None if row is None else _split(row)
 
 
+def list_with_states(
+    connection: sa.Connection, run_ids: Sequence[str]
+) -> list[tuple[RunRow, StateRow]]:
+    """Return several runs and where they stand, in no particular order."""
+    if not run_ids:
+        return []
+    query = _with_state().where(runs.c.id.in_(run_ids))
+    return [_split(row) for row in connection.execute(query)]
+
+
 def list_newest(
     connection: sa.Connection,
     *,

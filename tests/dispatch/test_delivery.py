@@ -10,20 +10,12 @@ from flask import current_app, g, has_app_context
 
 from flask_squidmesh.dispatch import contexts, delivery, doorbell_of
 from flask_squidmesh.dispatch.shutdown import ShutdownFlag
-from flask_squidmesh.dispatch.trouble import Trouble
 from flask_squidmesh.engine.news import News, Ring
 from flask_squidmesh.ids import new_id
 from flask_squidmesh.types import TickResult
 from tests.dispatch.doubles import SteppedClock, make_app, state_of
 
 RUN = new_id()
-
-
-@pytest.fixture(autouse=True)
-def fresh_troubles(monkeypatch):
-    """What was logged by one test must not keep the next one quiet."""
-    for name in ("_homeless", "_malformed", "_failing"):
-        monkeypatch.setattr(delivery, name, Trouble(logging.getLogger(delivery.__name__)))
 
 
 @pytest.fixture

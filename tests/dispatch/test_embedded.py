@@ -112,6 +112,13 @@ def test_configured_broker_is_used_again_afterwards(broker_url):
     doorbell_of(app).close()
 
 
+def test_application_without_a_celery_app_has_one_meanwhile():
+    app = make_app()
+    with EmbeddedWorker(app):
+        assert state_of(app).missing().keys() == {"db"}
+    assert state_of(app).missing().keys() == {"db", "celery"}
+
+
 def test_broker_in_the_environment_is_not_used(monkeypatch):
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://127.0.0.1:1/0")
     app = make_app()

@@ -17,6 +17,7 @@ import redis
 from celery import Celery
 
 from flask_squidmesh.clock import Clock, wait_until
+from flask_squidmesh.dispatch.line import Line
 from flask_squidmesh.dispatch.transport import COOLDOWN, Transport
 from flask_squidmesh.engine.news import Ring
 from flask_squidmesh.ids import new_id
@@ -318,6 +319,49 @@ def test_unreachable_broker_can_be_pretended(make_transport, broker_url):
         assert transport.depth() is None
     assert transport.publish(rings()) == 1
     assert transport.depth() == 2
+
+
+class CutLine(Line):
+    """A line whose next publication fails, once."""
+
+    cut = False
+
+    def _send_task(self, ring):
+        if self.cut:
+            self.cut = False
+            raise ConnectionResetError("cut while idle")
+        super()._send_task(ring)
+
+
+def test_cut_connection_is_opened_again_for_the_same_ring(broker_url):
+    line = CutLine(celery_with(broker_url), QUEUE)
+    line.send(rings()[0])
+    line.cut = True
+    line.send(rings()[0])
+    assert line.depth() == 2
+    line.close()
+
+
+def test_fresh_connection_that_fails_is_not_tried_twice(broker_url):
+    line = CutLine(celery_with(broker_url), QUEUE)
+    line.cut = True
+    with pytest.raises(ConnectionResetError):
+        line.send(rings()[0])
+    line.send(rings()[0])
+    assert line.depth() == 1
+    line.close()
+
+
+def test_caller_does_not_wait_behind_one_that_gave_up(make_transport, silent_port):
+    clock = SteppedClock()
+    url = f"sentinel://127.0.0.1:{silent_port}/0"
+    options = {"master_name": "main"}
+    transport = make_transport(url, clock=clock, broker_transport_options=options)
+    assert transport.publish(rings()) == 0
+    clock.advance(COOLDOWN)
+    sent, seconds = timed(lambda: transport.publish(rings()))
+    assert sent == 0
+    assert seconds < 0.1
 
 
 FORKS = """

@@ -1,6 +1,7 @@
 """`flask squidmesh worker | tick | dev`: processes that execute and recover work.
 
-The one module of the command line that starts parts of `dispatch`.
+They start parts of this package, so they stand here and not in `cli`; the
+extension puts them into the same group.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import signal
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import click
 from flask import Flask, current_app
@@ -18,7 +19,7 @@ from werkzeug.serving import make_server
 
 from flask_squidmesh.current import state_of
 from flask_squidmesh.dispatch.embedded import EmbeddedWorker
-from flask_squidmesh.dispatch.helpers import ticking
+from flask_squidmesh.dispatch.threads import ticking
 from flask_squidmesh.dispatch.ticker import tick as tick_once
 from flask_squidmesh.dispatch.worker import run_worker, worker_arguments
 from flask_squidmesh.exceptions import ConfigError
@@ -151,3 +152,7 @@ def _outside_context(work: Callable[[], _T]) -> _T:
     take it for the one of its own work, and keep one session for ever.
     """
     return contextvars.Context().run(work)
+
+
+ALL: Final = (worker, tick, dev)
+"""What the extension adds to `flask squidmesh`."""

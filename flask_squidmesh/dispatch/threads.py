@@ -44,7 +44,7 @@ class TickerThread:
             self._rounds.wake()
 
 
-class Helpers:
+class HelperThreads:
     """Ticker and heartbeat of *app* in this process. Never in one that forks."""
 
     def __init__(self, app: Flask) -> None:
