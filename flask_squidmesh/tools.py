@@ -95,7 +95,8 @@ class HTTPAdapter:
             raise self._error("timeout", _said(error), retryable=True) from error
         except not_a_request as error:
             raise self._error("invalid_request", _said(error), retryable=False) from error
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
+            # Besides the connection's: answers that can not be decoded, redirects without an end.
             raise self._error("transport", _said(error), retryable=True) from error
         finally:
             if self._client is None:

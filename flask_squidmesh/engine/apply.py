@@ -57,7 +57,9 @@ def _(_: do.Claim, scene: Scene) -> None:
         resends=0,
         worker=worker_name(),
     )
-    _go_on_with(scene, claimed)
+    begun = _go_on_with(scene, claimed)
+    if is_new:
+        scene.tell("step_started", begun)
 
 
 @_carry_out.register
@@ -86,7 +88,7 @@ def _(_: do.Again, scene: Scene) -> None:
         touched_at=scene.now,
         due_at=scene.new_lease(),
     )
-    _go_on_with(scene, restarted)
+    scene.tell("step_started", _go_on_with(scene, restarted))
 
 
 @_carry_out.register
@@ -132,11 +134,11 @@ def _(effect: do.Fork, scene: Scene) -> None:
     scene.forks.append(_entering(scene, effect, slot=effect.slot))
 
 
-def _go_on_with(scene: Scene, branch: Branch | None) -> None:
+def _go_on_with(scene: Scene, branch: Branch | None) -> Branch:
     if branch is None:
         raise Fenced
     scene.entered = branch
-    scene.tell("step_started", branch)
+    return branch
 
 
 def _hold(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from flask_squidmesh.definition import documents
 from flask_squidmesh.definition.spec import Definition
@@ -25,6 +26,9 @@ from flask_squidmesh.lifecycle.states import RunStatus, StepRunStatus
 from flask_squidmesh.store import branches, history, runs, transaction
 from flask_squidmesh.store.branches import Branch
 from flask_squidmesh.store.runs import RunRow
+
+UNAVAILABLE_GRACE: Final = timedelta(seconds=30)
+"""How long after a step was found without its code another worker is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,8 @@ def _why_not_ready(scene: Scene, branch: Branch) -> str | None:
     kind = scene.definition.steps_by_name[branch.step].kind
     executable = scene.runtime.executable_steps(scene.definition, code)
     if code is None or (kind == "step" and branch.step not in executable):
+        # The message was not lost, so an empty queue is no reason to send it again at once.
+        branches.put_off(scene.connection, branch, until=scene.now + UNAVAILABLE_GRACE)
         return "not_ready"
     return None
 

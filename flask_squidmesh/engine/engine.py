@@ -10,11 +10,22 @@ from flask_squidmesh.clock import Clock
 from flask_squidmesh.config import Settings
 from flask_squidmesh.definition import documents
 from flask_squidmesh.definition.workflow import Workflow
-from flask_squidmesh.engine import attempt, control, explain, graph, inspect, lease, start, tick
+from flask_squidmesh.engine import (
+    attempt,
+    control,
+    explain,
+    graph,
+    inspect,
+    lease,
+    schedule,
+    start,
+    survey,
+    tick,
+)
 from flask_squidmesh.engine.news import News, Ring
 from flask_squidmesh.engine.runtime import Runtime
-from flask_squidmesh.store import transaction
-from flask_squidmesh.types import Explanation, Run, RunGraph, RunPage, TickResult
+from flask_squidmesh.store import failure, transaction
+from flask_squidmesh.types import Explanation, Run, RunGraph, RunPage, TickResult, WorkflowGraph
 
 
 class Engine:
@@ -105,7 +116,8 @@ class Engine:
             self._runtime, code, payload, trigger=trigger, idempotency_key=idempotency_key
         )
         if connection is not None:
-            return start.insert(self._runtime, connection, request)
+            with failure.explained():
+                return start.insert(self._runtime, connection, request)
         return start.start(self._runtime, request)
 
     def resolve(self, run_id: str, verb: control.Verb, **said: Any) -> tuple[Run, News]:
@@ -148,3 +160,23 @@ class Engine:
     def list_runs(self, **filters: Any) -> RunPage:
         """Return a page of runs."""
         return inspect.list_runs(self._runtime, **filters)
+
+    def list_runs_by_prefix(self, prefix: str, *, limit: int) -> tuple[Run, ...]:
+        """Return up to *limit* runs whose id begins with *prefix*, newest first."""
+        return inspect.list_by_prefix(self._runtime, prefix, limit=limit)
+
+    def graph_of_workflow(self, workflow: str | type[Workflow]) -> WorkflowGraph:
+        """Return the graph of a registered workflow."""
+        return graph.declared(self._runtime.registry.get(workflow).definition)
+
+    def upcoming(self) -> dict[tuple[str, str], datetime]:
+        """Return the next window of every cron trigger, by workflow and trigger."""
+        return schedule.upcoming(self._runtime)
+
+    def look_at_storage(self) -> survey.Storage:
+        """Return the state of the database, for `check`."""
+        return survey.look_at_storage(self._runtime)
+
+    def look_at_work(self) -> survey.Work:
+        """Return the work in the database, for `check`."""
+        return survey.look_at_work(self._runtime)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from flask_squidmesh.definition.spec import COMPLETE, Definition
@@ -11,7 +11,7 @@ from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.lifecycle.facts import ENDED
 from flask_squidmesh.lifecycle.states import STEP_RUN, RunStatus, StepRunStatus, terminal
 from flask_squidmesh.store import transaction
-from flask_squidmesh.types import GraphEdge, GraphNode, Run, RunGraph, StepState
+from flask_squidmesh.types import GraphEdge, GraphNode, Run, RunGraph, StepState, WorkflowGraph
 
 _OVER: Final = frozenset(terminal(STEP_RUN))
 
@@ -36,6 +36,43 @@ def graph(runtime: Runtime, run_id: str) -> RunGraph:
         nodes=tuple(reader.nodes()),
         edges=tuple(reader.edges()),
     )
+
+
+def declared(definition: Definition) -> WorkflowGraph:
+    """Return the graph of a workflow as it is declared."""
+    nodes = [
+        GraphNode(step.name, step.kind, "not_started", 0, current=False)
+        for step in definition.steps
+    ]
+    if definition.mode == "transition":
+        nodes.append(GraphNode(COMPLETE, COMPLETE, "not_started", 0, current=False))
+    edges = tuple(_edges(definition, lambda source, on: "pending"))
+    return WorkflowGraph(definition.name, definition.version, tuple(nodes), edges)
+
+
+def _edges(
+    definition: Definition, status_of: Callable[[str, str | None], str]
+) -> Iterator[GraphEdge]:
+    """Yield transitions as declared, or dependencies in the order of what waits."""
+    for transition in definition.transitions:
+        yield GraphEdge(
+            id=f"{transition.source}:{transition.on}",
+            from_=transition.source,
+            to=transition.to,
+            type="transition",
+            on=transition.on,
+            status=status_of(transition.source, transition.on),
+        )
+    for step in definition.steps:
+        for name in step.depends_on:
+            yield GraphEdge(
+                id=f"{name}:{step.name}",
+                from_=name,
+                to=step.name,
+                type="dependency",
+                on=None,
+                status=status_of(name, None),
+            )
 
 
 class _Reader:
@@ -69,28 +106,12 @@ class _Reader:
         return state.visit > 0 and state.status not in _OVER
 
     def edges(self) -> Iterator[GraphEdge]:
-        """Yield transitions as declared, or dependencies in the order of what waits."""
-        for transition in self._definition.transitions:
-            yield GraphEdge(
-                id=f"{transition.source}:{transition.on}",
-                from_=transition.source,
-                to=transition.to,
-                type="transition",
-                on=transition.on,
-                status=self._transition_status(transition.source, transition.on),
-            )
-        for step in self._definition.steps:
-            for name in step.depends_on:
-                yield GraphEdge(
-                    id=f"{name}:{step.name}",
-                    from_=name,
-                    to=step.name,
-                    type="dependency",
-                    on=None,
-                    status=self._dependency_status(name),
-                )
+        """Yield the edges with what became of them."""
+        return _edges(self._definition, self._edge_status)
 
-    def _transition_status(self, source: str, on: str) -> str:
+    def _edge_status(self, source: str, on: str | None) -> str:
+        if on is None:
+            return self._dependency_status(source)
         if (source, on) in self._taken:
             return "selected"
         if source in self._left and not self._is_current(self._states[source]):

@@ -16,8 +16,8 @@ from flask_squidmesh.definition import documents, inputs
 from flask_squidmesh.definition.spec import Definition, StepSpec
 from flask_squidmesh.engine.memory import assemble_context, merge_output
 from flask_squidmesh.engine.runtime import Runtime
-from flask_squidmesh.exceptions import RunNotFound
-from flask_squidmesh.ids import parse_id
+from flask_squidmesh.exceptions import InvalidRunId, RunNotFound
+from flask_squidmesh.ids import parse_id, parse_prefix
 from flask_squidmesh.lifecycle.states import AttemptStatus, RunStatus, StepRunStatus
 from flask_squidmesh.store import audit, branches, history, runs, transaction
 from flask_squidmesh.store.branches import Branch
@@ -101,6 +101,23 @@ def list_runs(
         page, has_more = found[:limit], len(found) > limit
         items = tuple(_build_all(runtime, connection, page))
         return RunPage(items, _make_cursor(page[-1][0]) if has_more else None)
+
+    return transaction.read(runtime.database, work)
+
+
+def list_by_prefix(runtime: Runtime, prefix: str, *, limit: int) -> tuple[Run, ...]:
+    """Return up to *limit* runs whose id begins with *prefix*, newest first.
+
+    Raises:
+        InvalidRunId: No id begins like this.
+    """
+    ends = parse_prefix(prefix)
+    if ends is None:
+        raise InvalidRunId(prefix)
+
+    def work(connection: transaction.Connection) -> tuple[Run, ...]:
+        found = runs.list_between(connection, *ends, limit=limit)
+        return tuple(_build_all(runtime, connection, found))
 
     return transaction.read(runtime.database, work)
 

@@ -24,7 +24,7 @@ from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.engine.start import Request, insert
 from flask_squidmesh.exceptions import DocumentTooLarge, PayloadError
 from flask_squidmesh.ids import new_id
-from flask_squidmesh.store import schedules, transaction
+from flask_squidmesh.store import dialect, schedules, transaction
 from flask_squidmesh.store.schedules import ScheduleRow
 
 logger = logging.getLogger(__name__)
@@ -72,6 +72,35 @@ def fire(runtime: Runtime, now: datetime, *, limit: int) -> tuple[int, News]:
     is_behind = len(upcoming) < len(rows)
     runtime.next_look_at_cron = now if is_behind else min([*upcoming, now + LOOK_AGAIN_AFTER])
     return len(told), together(told)
+
+
+def upcoming(runtime: Runtime) -> dict[tuple[str, str], datetime]:
+    """Return the next window of every declared cron trigger, by workflow and trigger.
+
+    For a trigger that no ticker has seen as it is declared now, that is the
+    window it will have if one sees it at once. Writes nothing.
+    """
+    triggers = dict(_triggers(runtime))
+    if not triggers:
+        return {}
+
+    def work(connection: transaction.Connection) -> dict[tuple[str, str], datetime]:
+        now = runtime.clock.judge(dialect.time(connection))
+        workflows = sorted({workflow for workflow, _ in triggers})
+        stored = {(r.workflow, r.trigger): r for r in schedules.list_all(connection, workflows)}
+        return {
+            key: _next(stored.get(key), _declared(key[0], spec, now))
+            for key, (_, spec) in triggers.items()
+        }
+
+    return transaction.read(runtime.database, work)
+
+
+def _next(stored: ScheduleRow | None, declared: ScheduleRow) -> datetime:
+    if stored is None:
+        return declared.next_at
+    is_same = (stored.expression, stored.timezone) == (declared.expression, declared.timezone)
+    return stored.next_at if is_same else declared.next_at
 
 
 def _triggers(

@@ -19,17 +19,19 @@ import logging
 import random
 from dataclasses import dataclass
 
-from flask_squidmesh.engine import errors
+from flask_squidmesh.engine import errors, straight
 from flask_squidmesh.engine.apply import apply
+from flask_squidmesh.engine.claim import failure_behind
 from flask_squidmesh.engine.memory import Held
 from flask_squidmesh.engine.news import NOTHING, News
 from flask_squidmesh.engine.others import missing_of, others_of
 from flask_squidmesh.engine.perform import Performed
-from flask_squidmesh.engine.runtime import Runtime
+from flask_squidmesh.engine.runtime import Runtime, worker_name
 from flask_squidmesh.engine.scene import Fenced, Scene
 from flask_squidmesh.lifecycle.decide import Refused, decide
 from flask_squidmesh.lifecycle.facts import Facts, Failed, Lost, Outcome, Succeeded
-from flask_squidmesh.store import history, runs, transaction
+from flask_squidmesh.lifecycle.states import RunStatus, StepRunStatus
+from flask_squidmesh.store import branches, dialect, history, runs, transaction
 from flask_squidmesh.store.dialect import is_passing
 
 logger = logging.getLogger(__name__)
@@ -49,12 +51,14 @@ def settle(runtime: Runtime, held: Held, performed: Performed, *, go_on: bool) -
     An attempt whose lease is gone changes nothing: its writes in the host's
     session are rolled back with it.
     """
-    settlement = _Settlement(runtime, held, go_on=go_on)
+    settlement = _Settlement(runtime, held, performed, go_on=go_on)
     try:
         if isinstance(performed.outcome, Succeeded) and runtime.host.is_in_use():
-            return settlement.with_host(performed)
+            return settlement.with_host()
         runtime.host.rollback()
-        return settlement.alone(performed.outcome, performed.output, performed.traceback)
+        return settlement.in_one_statement() or settlement.alone(
+            performed.outcome, performed.output, performed.traceback
+        )
     except Fenced:
         runtime.host.rollback()
         logger.warning(
@@ -69,29 +73,41 @@ def settle(runtime: Runtime, held: Held, performed: Performed, *, go_on: bool) -
 class _Settlement:
     """One settlement, however often its transaction has to be repeated."""
 
-    def __init__(self, runtime: Runtime, held: Held, *, go_on: bool) -> None:
+    def __init__(self, runtime: Runtime, held: Held, performed: Performed, *, go_on: bool) -> None:
         self._runtime = runtime
         self._held = held
+        self._performed = performed
         self._go_on = go_on
-        self._scene: Scene | None = None
+        self._plan = straight.plan(runtime, held, performed.outcome, performed.output, go_on=go_on)
         self._others: list[history.StepRunRow] | None = None
 
-    def with_host(self, performed: Performed) -> Settled:
+    def with_host(self) -> Settled:
         """Settle on the host's connection, in its transaction."""
-        host = self._runtime.host
+        host, performed = self._runtime.host, self._performed
         try:
-            scene = self._write(
-                host.connection(), performed.outcome, performed.output, performed.traceback
-            )
+            connection = host.connection()
+            scene = None if self._plan is None else self._plan.carry_out(connection)
+            if scene is None:
+                scene = self._write(
+                    connection, performed.outcome, performed.output, performed.traceback
+                )
             host.commit()
         except Fenced:
             raise
         except Exception as error:  # noqa: BLE001  # whatever the host's commit hooks raise
             host.rollback()
-            if self._has_landed():
-                return self._done(self._known_scene())
-            return self.alone(self._failure_of_commit(error), None, errors.traceback_of(error))
+            return self._landed() or self.alone(
+                self._failure_of_commit(error), None, errors.traceback_of(error)
+            )
         return self._done(scene)
+
+    def in_one_statement(self) -> Settled | None:
+        """Settle in a transaction of one statement; None means that it takes more than that."""
+        planned = self._plan
+        if planned is None:
+            return None
+        scene = transaction.run_alone(self._runtime.database, planned.carry_out)
+        return None if scene is None else self._done(scene)
 
     def alone(self, outcome: Outcome, output: str | None, traceback: str | None) -> Settled:
         """Settle on a connection of the engine's own."""
@@ -102,9 +118,10 @@ class _Settlement:
         try:
             return self._done(transaction.run(self._runtime.database, work))
         except Fenced:
-            if self._scene is not None and self._has_landed():
-                return self._done(self._scene)
-            raise
+            landed = self._landed()
+            if landed is None:
+                raise
+            return landed
 
     def _failure_of_commit(self, error: Exception) -> Outcome:
         """Tell a failure of the step's own writes from one of the database.
@@ -165,30 +182,28 @@ class _Settlement:
             # Somebody took over, and the run stands where no attempt of ours can have left it.
             raise Fenced from None
         apply(scene, effects)
-        if is_shared and scene.entered is not None and scene.ended:
+        if scene.entered is not None and scene.ended:
             self._catch_up(connection, memory.ordinal, scene.ordinal)
-        self._scene = scene
         return scene
 
     def _catch_up(self, connection: transaction.Connection, after: int, up_to: int) -> None:
         """Read what other branches of the run have completed since this worker looked."""
+        if self._held.definition.mode == "transition":
+            return
         self._others = history.step_runs_between(
             connection, self._held.run.id, after=after, up_to=up_to
         )
 
-    def _known_scene(self) -> Scene:
-        if self._scene is None:
-            raise RuntimeError("nothing was written")
-        return self._scene
+    def _landed(self) -> Settled | None:
+        """Return what came of this settlement if it was committed although its answer was lost.
 
-    def _has_landed(self) -> bool:
-        """Return whether this settlement is in the database although its answer was lost."""
-        if self._scene is None:
-            return False
+        Every settlement records an attempt with its fencing token. What it
+        claimed besides, if anything, is the branch with the next token.
+        """
         branch = self._held.branch
 
-        def work(connection: transaction.Connection) -> bool:
-            return history.has_landed(
+        def work(connection: transaction.Connection) -> Scene | None:
+            ordinal = history.find_landed(
                 connection,
                 branch.run_id,
                 after=branch.horizon,
@@ -196,8 +211,40 @@ class _Settlement:
                 visit=branch.visit,
                 fencing_token=branch.fencing_token,
             )
+            return None if ordinal is None else self._recovered(connection, ordinal)
 
-        return transaction.run(self._runtime.database, work)
+        scene = transaction.run(self._runtime.database, work)
+        return None if scene is None else self._done(scene)
+
+    def _recovered(self, connection: transaction.Connection, ordinal: int) -> Scene:
+        """Return the scene that ended with attempt *ordinal* of the run, read from its rows."""
+        held = self._held
+        scene = Scene(
+            runtime=self._runtime,
+            connection=connection,
+            run=held.run,
+            definition=held.definition,
+            status=RunStatus.RUNNING,
+            now=self._runtime.clock.judge(dialect.time(connection)),
+            branch=held.branch,
+            ordinal=ordinal,
+        )
+        claimed = branches.find_in_slot(connection, held.run.id, held.branch.slot)
+        if (
+            claimed is None
+            or claimed.fencing_token != held.branch.fencing_token + 1
+            or claimed.status != StepRunStatus.RUNNING
+            or claimed.worker != worker_name()
+        ):
+            return scene
+        scene.entered = claimed
+        scene.ended = history.step_runs_between(
+            connection, held.run.id, after=ordinal - 1, up_to=ordinal
+        )
+        if scene.ended:
+            scene.failure = failure_behind(connection, held.run.id, scene.ended[-1])
+            self._catch_up(connection, held.memory.ordinal, ordinal)
+        return scene
 
     def _done(self, scene: Scene) -> Settled:
         """Turn what was committed into the next claim, if this worker goes on."""

@@ -266,6 +266,18 @@ _RING = (
 )
 
 
+def put_off(connection: sa.Connection, branch: Branch, *, until: datetime) -> bool:
+    """Note that a ready step run was heard of and can not be executed here before *until*."""
+    values = {
+        "rung_run_id": branch.run_id,
+        "rung_slot": branch.slot,
+        "was_due_at": branch.due_at,
+        "due_at": until,
+        "rung_at": None,
+    }
+    return connection.execute(_RING, values).rowcount == 1
+
+
 def list_ready(connection: sa.Connection, *, now: datetime, limit: int) -> list[Branch]:
     """Return step runs that may be claimed now, in the order they became ready."""
     query = (

@@ -92,7 +92,7 @@ _LATEST_ERROR = (
     .order_by(attempts.c.ordinal.desc())
     .limit(1)
 )
-_BY_TOKEN = sa.select(sa.literal(1)).where(
+_BY_TOKEN = sa.select(attempts.c.ordinal).where(
     attempts.c.run_id == sa.bindparam("run_id"),
     attempts.c.ordinal > sa.bindparam("after"),
     attempts.c.step == sa.bindparam("step"),
@@ -166,10 +166,10 @@ def find_latest_error(connection: sa.Connection, run_id: str) -> tuple[str, str]
     return None if row is None else (row[0], row[1])
 
 
-def has_landed(
+def find_landed(
     connection: sa.Connection, run_id: str, *, after: int, step: str, visit: int, fencing_token: int
-) -> bool:
-    """Return whether the attempt with this token was recorded, after attempt *after* of the run."""
+) -> int | None:
+    """Return the ordinal of the attempt that was recorded with this token, after *after*."""
     values = {
         "run_id": run_id,
         "after": after,
@@ -177,7 +177,7 @@ def has_landed(
         "visit": visit,
         "fencing_token": fencing_token,
     }
-    return connection.execute(_BY_TOKEN, values).first() is not None
+    return connection.execute(_BY_TOKEN, values).scalar()
 
 
 def has_step_run(connection: sa.Connection, run_id: str, step: str) -> bool:

@@ -19,19 +19,18 @@ from flask_squidmesh.store import transaction
 
 _KEY: Final = "squidmesh_after_commit"
 
+AnySession = orm.Session | orm.scoped_session[Any]
+"""What a host may pass: a session, or the registry that hands out the current one."""
 
-def connection_of(
-    session: orm.Session | orm.scoped_session[Any], engine: transaction.Engine
-) -> transaction.Connection:
+
+def connection_of(session: AnySession, engine: transaction.Engine) -> transaction.Connection:
     """Return the connection of the session's transaction to *engine*; pending objects go first."""
     session.flush()
     bind: dict[str, Any] = {"bind": engine}
     return session.connection(bind_arguments=bind)
 
 
-def after_commit_of(
-    session: orm.Session | orm.scoped_session[Any], action: Callable[[], None]
-) -> None:
+def after_commit_of(session: AnySession, action: Callable[[], None]) -> None:
     """Call *action*, which must not raise, once the session's present transaction is committed."""
     real: orm.Session = session() if isinstance(session, orm.scoped_session) else session
     waiting = real.info.get(_KEY)

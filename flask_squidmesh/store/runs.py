@@ -195,6 +195,15 @@ def list_newest(
     return [_split(row) for row in connection.execute(query)]
 
 
+def list_between(
+    connection: sa.Connection, lowest: str, highest: str, *, limit: int
+) -> list[tuple[RunRow, StateRow]]:
+    """Return up to *limit* runs with ids from *lowest* to *highest*, newest first."""
+    query = _with_state().where(runs.c.id >= lowest, runs.c.id <= highest)
+    query = query.order_by(runs.c.id.desc()).limit(limit)
+    return [_split(row) for row in connection.execute(query)]
+
+
 def _with_state() -> sa.Select[Any]:
     return sa.select(*_RUN_COLUMNS, *_STATE_COLUMNS).join(
         run_states, run_states.c.run_id == runs.c.id

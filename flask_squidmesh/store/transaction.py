@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from flask_squidmesh.clock import pause
 from flask_squidmesh.store.dialect import is_passing
+from flask_squidmesh.store.failure import explained
 
 T = TypeVar("T")
 Engine = sa.Engine
@@ -18,6 +19,7 @@ PAUSES: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds before each repetition."""
 
 
+@explained()
 def run(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
     """Commit *work* and return its result; repeat it after a passing failure.
 
@@ -36,6 +38,26 @@ def run(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
         return work(connection)
 
 
+@explained()
+def run_alone(engine: sa.Engine, statement: Callable[[sa.Connection], T]) -> T:
+    """Return the result of *statement*, which is its own transaction; repeat it as `run` does."""
+    for seconds in PAUSES:
+        try:
+            return _alone(engine, statement)
+        except sa.exc.SQLAlchemyError as error:
+            if not is_passing(error):
+                raise
+        pause(seconds)
+    return _alone(engine, statement)
+
+
+def _alone(engine: sa.Engine, statement: Callable[[sa.Connection], T]) -> T:
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        return statement(connection)
+
+
+@explained()
 def read(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
     """Return the result of *work*, which only reads, from one snapshot where there is one."""
     with engine.connect() as connection:

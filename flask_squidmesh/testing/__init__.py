@@ -1,4 +1,4 @@
-"""HelperThreads for the tests of applications: work is done here and now, time moves when told.
+"""Helpers for the tests of applications: work is done here and now, time moves when told.
 
 They work inside an app context, with `SQUIDMESH_DISPATCH="manual"` so that
 nothing is sent, on any database. No thread and no broker takes part: a test

@@ -1,0 +1,228 @@
+"""The straight path in one statement: a step has succeeded, and the run goes on or is over.
+
+What `engine.settle` otherwise does with four or five statements, PostgreSQL can
+do in one: take the run's lock, move the branch if its lease is still held, and
+insert attempt and step run if it was moved. Every part depends on the one
+before, so the statement does all of it or nothing, and being alone it is its
+own transaction: one round trip and one commit per step.
+
+The caller decides first, for a run that is `running`; the statement finds out
+whether it is. No row means that something else holds, and then the general path
+looks at everything anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from flask_squidmesh.lifecycle.states import (
+    ATTEMPT,
+    RUN,
+    STEP_RUN,
+    AttemptEvent,
+    AttemptStatus,
+    RunEvent,
+    RunStatus,
+    StepRunEvent,
+    StepRunStatus,
+)
+from flask_squidmesh.store.branches import Branch
+from flask_squidmesh.store.models import UtcDateTime, attempts, branches, run_states, step_runs
+
+_RUNNING: Final = StepRunStatus.RUNNING.value
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the attempt in `branch` ended: as number `ordinal` of the run, with this output."""
+
+    branch: Branch
+    ordinal: int
+    output: str | None
+
+
+def is_possible(connection: sa.Connection) -> bool:
+    """Return whether the database can do this in one statement."""
+    return connection.dialect.name == "postgresql"
+
+
+def _locked() -> sa.CTE:
+    time = sa.func.coalesce(sa.bindparam("at", type_=UtcDateTime), sa.func.clock_timestamp())
+    return (
+        sa.select(run_states.c.run_id, sa.type_coerce(time, UtcDateTime).label("now"))
+        .where(
+            run_states.c.run_id == sa.bindparam("in_run_id"),
+            run_states.c.status == RunStatus.RUNNING.value,
+        )
+        .with_for_update()
+        .cte("locked")
+    )
+
+
+def _held(locked: sa.CTE) -> sa.ColumnElement[bool]:
+    """Return the condition that the lease is still held."""
+    return sa.and_(
+        branches.c.run_id == locked.c.run_id,
+        branches.c.slot == sa.bindparam("in_slot"),
+        branches.c.fencing_token == sa.bindparam("with_token"),
+        branches.c.status == _RUNNING,
+    )
+
+
+def _history(moved: sa.CTE) -> tuple[sa.Insert, sa.Insert]:
+    """Return the inserts of the attempt and the step run that ended, one row if *moved* has one."""
+    succeeded = ATTEMPT[(AttemptStatus.RUNNING, AttemptEvent.SUCCEED)].value
+    completed = STEP_RUN[(StepRunStatus.RUNNING, StepRunEvent.COMPLETE)].value
+    attempt = {
+        "run_id": moved.c.run_id,
+        "ordinal": _bound("ordinal", attempts.c.ordinal),
+        "step": _bound("ended_step", attempts.c.step),
+        "visit": _bound("ended_visit", attempts.c.visit),
+        "number": _bound("ended_attempt", attempts.c.number),
+        "status": sa.literal(succeeded),
+        "fencing_token": _bound("with_token", attempts.c.fencing_token),
+        "worker": _bound("ended_worker", attempts.c.worker),
+        "started_at": _bound("ended_started_at", attempts.c.started_at),
+        "finished_at": moved.c.now,
+    }
+    step_run = {
+        "run_id": moved.c.run_id,
+        "step": _bound("ended_step", step_runs.c.step),
+        "visit": _bound("ended_visit", step_runs.c.visit),
+        "slot": _bound("in_slot", step_runs.c.slot),
+        "ordinal": _bound("ordinal", step_runs.c.ordinal),
+        "horizon": _bound("ended_horizon", step_runs.c.horizon),
+        "status": sa.literal(completed),
+        "outcome": sa.literal("ok"),
+        "output": _bound("output", step_runs.c.output),
+        "created_at": _bound("ended_created_at", step_runs.c.created_at),
+        "finished_at": moved.c.now,
+    }
+    return (
+        sa.insert(attempts).from_select(list(attempt), sa.select(*attempt.values())),
+        sa.insert(step_runs).from_select(list(step_run), sa.select(*step_run.values())),
+    )
+
+
+def _bound(name: str, column: sa.Column[Any]) -> sa.BindParameter[Any]:
+    return sa.bindparam(name, type_=column.type)
+
+
+def _go_on_statement() -> sa.Select[Any]:
+    locked = _locked()
+    long_enough = branches.c.due_at > locked.c.now + sa.bindparam("enough", type_=sa.Interval())
+    moved = (
+        sa.update(branches)
+        .where(_held(locked))
+        .values(
+            step=sa.bindparam("next_step"),
+            visit=sa.bindparam("next_visit"),
+            status=_RUNNING,
+            attempt=1,
+            lost=0,
+            fencing_token=branches.c.fencing_token + 1,
+            horizon=sa.bindparam("ordinal"),
+            resends=0,
+            created_at=locked.c.now,
+            ready_at=locked.c.now,
+            # An unchanged `due_at` keeps the update off the table's index.
+            due_at=sa.case(
+                (long_enough, branches.c.due_at),
+                else_=locked.c.now + sa.bindparam("lease", type_=sa.Interval()),
+            ),
+            rung_at=None,
+            started_at=locked.c.now,
+            touched_at=locked.c.now,
+            worker=sa.bindparam("next_worker"),
+        )
+        .returning(branches.c.run_id, locked.c.now, branches.c.due_at)
+        .cte("moved")
+    )
+    attempt, step_run = _history(moved)
+    return sa.select(moved.c.now, moved.c.due_at).add_cte(
+        attempt.cte("attempt"), step_run.cte("step_run")
+    )
+
+
+def _complete_statement() -> sa.Select[Any]:
+    locked = _locked()
+    moved = (
+        sa.delete(branches)
+        .where(_held(locked))
+        .returning(branches.c.run_id, locked.c.now)
+        .cte("moved")
+    )
+    attempt, step_run = _history(moved)
+    over = (
+        sa.update(run_states)
+        .where(run_states.c.run_id == moved.c.run_id)
+        .values(
+            status=RUN[(RunStatus.RUNNING, RunEvent.COMPLETE)].value,
+            last_error=None,
+            updated_at=moved.c.now,
+            finished_at=moved.c.now,
+        )
+    )
+    return sa.select(moved.c.now).add_cte(
+        attempt.cte("attempt"), step_run.cte("step_run"), over.cte("over")
+    )
+
+
+_GO_ON: Final = _go_on_statement()
+_COMPLETE: Final = _complete_statement()
+
+
+def go_on(
+    connection: sa.Connection,
+    ending: Ending,
+    *,
+    step: str,
+    visit: int,
+    worker: str,
+    lease: timedelta,
+    at: datetime | None,
+) -> tuple[datetime, datetime] | None:
+    """End the attempt and claim the next step run; return the time and the end of the lease.
+
+    A lease of which two thirds are left is kept. The time is *at*, or the
+    database's. None means that nothing was done.
+    """
+    values = {
+        **_values(ending, at),
+        "next_step": step,
+        "next_visit": visit,
+        "next_worker": worker,
+        "lease": lease,
+        "enough": lease * 2 / 3,
+    }
+    row = connection.execute(_GO_ON, values).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+def complete(connection: sa.Connection, ending: Ending, *, at: datetime | None) -> datetime | None:
+    """End the attempt and the run with it; return the time. None means that nothing was done."""
+    row = connection.execute(_COMPLETE, _values(ending, at)).one_or_none()
+    return None if row is None else row[0]
+
+
+def _values(ending: Ending, at: datetime | None) -> dict[str, Any]:
+    branch = ending.branch
+    return {
+        "at": at,
+        "in_run_id": branch.run_id,
+        "in_slot": branch.slot,
+        "with_token": branch.fencing_token,
+        "ordinal": ending.ordinal,
+        "output": ending.output,
+        "ended_step": branch.step,
+        "ended_visit": branch.visit,
+        "ended_attempt": branch.attempt,
+        "ended_worker": branch.worker,
+        "ended_horizon": branch.horizon,
+        "ended_started_at": branch.started_at,
+        "ended_created_at": branch.created_at,
+    }

@@ -1,0 +1,165 @@
+"""What a straight run costs: a message and `n + 1` commits.
+
+A step costs a single statement on PostgreSQL, which is its own transaction, and
+four in one transaction elsewhere.
+
+The engine's documentation states these numbers; this is where they are counted.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import sqlalchemy as sa
+
+from flask_squidmesh import Workflow, complete, manual, step
+from flask_squidmesh.current import state
+from flask_squidmesh.engine.news import Ring
+from tests.contract.host import db, notes, write
+
+STEPS = 5
+
+
+class Straight(Workflow):
+    go = manual()
+    one = step(lambda: {"one": 1})
+    two = step(lambda: {"two": 2})
+    three = step(lambda: {"three": 3})
+    four = step(lambda: {"four": 4})
+    five = step(lambda: {"five": 5})
+    transitions = [one >> two >> three >> four >> five >> complete]
+
+
+class Writing(Workflow):
+    go = manual()
+    one = step(lambda: write("one"))
+    two = step(lambda: write("two"))
+    transitions = [one >> two >> complete]
+
+
+def shape(statement):
+    """Return verb and table of a statement: `update branches`."""
+    found = re.search(r"(?is)^\s*(\w+).*?\bsquidmesh_(\w+)", statement)
+    return f"{found[1].lower()} {found[2]}" if found else statement.split()[0].lower()
+
+
+@pytest.fixture
+def traffic(world):
+    """Everything the engine says to the database, with its commits, from when it is asked for."""
+    said = []
+
+    def statement(connection, _cursor, text, _parameters, _context, many):
+        assert not many
+        said.append(shape(text))
+        if getattr(connection.connection.dbapi_connection, "autocommit", False) is True:
+            said.append("commit")
+
+    def commit(_connection):
+        said.append("commit")
+
+    sa.event.listen(db.engine, "before_cursor_execute", statement)
+    sa.event.listen(db.engine, "commit", commit)
+    yield said
+    sa.event.remove(db.engine, "before_cursor_execute", statement)
+    sa.event.remove(db.engine, "commit", commit)
+
+
+def one_message(run_id, step_name):
+    """Do what one message does when it has time for the whole run; return the rings it left."""
+    rings: list[Ring] = []
+    here = state()
+    word = here.engine().deliver(
+        run_id,
+        step_name,
+        may_continue=lambda: True,
+        after_commit=lambda news: rings.extend(news.rings),
+    )
+    assert word == "executed"
+    return rings
+
+
+def by_commit(said):
+    """Return the statements of each transaction that was committed."""
+    units: list[list[str]] = [[]]
+    for word in said:
+        if word == "commit":
+            units.append([])
+        else:
+            units[-1].append(word)
+    assert units.pop() == []
+    return units
+
+
+@pytest.fixture
+def lock(world):
+    """How the run is locked: SQLite has no row locks, so there it is an update."""
+    return "update run_states" if db.engine.dialect.name == "sqlite" else "select run_states"
+
+
+def test_straight_run_of_n_steps_costs_one_message_and_n_plus_1_commits(world, traffic):
+    run_id = world.start(Straight)
+    traffic.clear()
+    rings = one_message(run_id, "one")
+    assert (traffic.count("commit"), rings) == (STEPS + 1, [])
+    assert world.see(run_id).status == "completed"
+
+
+def test_each_step_costs_one_statement_on_postgresql_and_four_elsewhere(world, traffic, lock):
+    run_id = world.start(Straight)
+    traffic.clear()
+    one_message(run_id, "one")
+    claim, *settlements = by_commit(traffic)
+    history = ["insert attempts", "insert step_runs"]
+    moving_on = [lock, "update branches", *history]
+    ending = [lock, "delete branches", *history, "update run_states"]
+    if db.engine.dialect.name == "postgresql":
+        moving_on = ending = ["with run_states"]
+    assert settlements[:-1] == [moving_on] * (STEPS - 1)
+    assert settlements[-1] == ending
+    assert claim[0] == lock
+    assert [word for word in claim if not word.startswith("select")] == [
+        *([lock] if lock.startswith("update") else []),
+        "update branches",
+        "update run_states",
+    ]
+
+
+def test_a_step_costs_the_same_in_a_long_run(world, traffic):
+    def turn(n=0):
+        if n == 40:
+            raise OSError
+        return {"n": n + 1}
+
+    class Long(Workflow):
+        go = manual()
+        work = step(turn)
+        transitions = [work >> work, work.on_error(complete)]
+
+    run_id = world.start(Long)
+    traffic.clear()
+    one_message(run_id, "work")
+    _, *settlements, _ = by_commit(traffic)
+    assert len(settlements) == 40
+    assert settlements == [settlements[0]] * 40
+
+
+def test_starting_a_run_costs_one_commit(world, traffic):
+    world.start(Straight)
+    first = list(traffic)
+    traffic.clear()
+    world.squidmesh.start_run(Straight)
+    inserts = ["insert runs", "insert run_states", "insert branches", "commit"]
+    assert [word for word in first if word != "select"] == ["insert definitions", *inserts]
+    assert [word for word in traffic if word != "select"] == inserts
+
+
+def test_writes_of_a_step_share_its_commit(world, traffic):
+    run_id = world.start(Writing)
+    traffic.clear()
+    one_message(run_id, "one")
+    units = by_commit(traffic)
+    assert len(units) == 3
+    settled = "with run_states" if db.engine.dialect.name == "postgresql" else "insert step_runs"
+    assert all("insert" in unit and settled in unit for unit in units[1:])
+    assert notes() == ["one", "two"]
