@@ -60,8 +60,8 @@ postgresql: $(DEV)  ## Run the tests that need PostgreSQL or Valkey
 	$(PYTEST) -m "postgresql or broker"
 
 .PHONY: docs
-docs: $(DEV)  ## Run the examples in docstrings
-	$(PYTEST) --doctest-modules flask_squidmesh
+docs: $(DEV)  ## Run the examples in docstrings and documents, and check what is generated
+	$(PYTEST) --doctest-modules flask_squidmesh tests/test_docs.py
 
 .PHONY: coverage
 coverage: $(DEV)  ## Run all tests and show which branches none of them takes
