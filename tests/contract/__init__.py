@@ -1,0 +1,1 @@
+"""The contract of the specification, through the public API only, on every database."""
