@@ -1,0 +1,16 @@
+"""The extension objects, bound to an application by its factory."""
+
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import DeclarativeBase
+
+from flask_squidmesh import SquidMesh
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+db = SQLAlchemy(model_class=Base)
+migrate = Migrate()
+squidmesh = SquidMesh()
