@@ -45,7 +45,7 @@ imports: $(DEV)  ## Check the direction of imports
 
 .PHONY: tests
 tests: $(DEV)  ## Run all tests, on SQLite, PostgreSQL and Valkey
-	$(PYTEST)
+	$(PYTEST) -n 2
 
 .PHONY: unit
 unit: $(DEV)  ## Run the tests that need no IO
@@ -63,6 +63,10 @@ postgresql: $(DEV)  ## Run the tests that need PostgreSQL or Valkey
 docs: $(DEV)  ## Run the examples in docstrings and documents, and check what is generated
 	$(PYTEST) --doctest-modules flask_squidmesh tests/test_docs.py
 
+.PHONY: guards
+guards: $(DEV)  ## Take every guard of tests/guards.md out, and see that its tests miss it (slow)
+	$(BIN)/python -m tools.check_guards
+
 .PHONY: coverage
 coverage: $(DEV)  ## Run all tests and show which branches none of them takes
 	$(PYTEST) --cov
@@ -77,7 +81,7 @@ setup: $(DEV)  ## Install everything for working on the package
 .PHONY: clean
 clean:  ## Remove everything that can be made again
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
-		.mypy_cache .pytest_cache .ruff_cache examples/*/instance
+		.mypy_cache .pytest_cache .ruff_cache examples/instance examples/*/instance
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(DEMO): EXTRAS := http

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 from celery import Celery
@@ -18,9 +20,52 @@ from flask_squidmesh.engine.news import News
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.exceptions import ConfigError
 from flask_squidmesh.store.host import HostSession
+from flask_squidmesh.types import Run
+
+logger = logging.getLogger(__name__)
 
 EXTENSION: Final = "squidmesh"
 """The key in `app.extensions`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """The broker as `check` finds it.
+
+    `address` has no password. `trouble` is why it does not answer, None if it
+    does. `depth` is how many messages wait in squidmesh's queue, `listeners`
+    are the workers that answered with the queues they consume; None: unknown.
+    `configuration` holds the settings of Celery that matter here.
+    """
+
+    address: str
+    trouble: str | None
+    depth: int | None
+    listeners: Mapping[str, tuple[str, ...]] | None
+    configuration: Mapping[str, Any]
+
+    def consumers_of(self, queue: str) -> list[str]:
+        """Return the names of the workers that are known to consume *queue*."""
+        listeners = self.listeners or {}
+        return [worker for worker, queues in listeners.items() if queue in queues]
+
+
+Actor = str | Mapping[str, Any]
+"""Who does something: non-empty text, or a non-empty mapping of JSON data."""
+
+AskAuthority = Callable[[str, Run | None], Actor | None]
+"""Given an action and the run it is about, if any: who acts, or None to refuse."""
+
+
+class Authority:
+    """Who may do what, as the host's callback says; while there is none, nobody may do anything.
+
+    One for all applications of a `SquidMesh` object: the callback can be
+    registered before and after `init_app`.
+    """
+
+    def __init__(self) -> None:
+        self.ask: AskAuthority | None = None
 
 
 class AppState:
@@ -39,11 +84,14 @@ class AppState:
         db: Any = None,
         celery: Celery | None = None,
         clock: Clock | None = None,
+        authority: Authority | None = None,
     ) -> None:
         self.settings = settings
         self.registry = registry
         self.clock = clock or Clock()
+        self.authority = authority or Authority()
         self.announce: Callable[[News], None] = _tell_nobody
+        self.look_at_broker: Callable[[], Broker] = _know_no_broker
         self._app = weakref.ref(app)
         self._db = db
         self._celery = celery
@@ -127,12 +175,30 @@ class AppState:
         if self._engine is not None:
             self._engine.use_clock(clock)
 
-    def _step_context(self) -> AbstractContextManager[object]:
-        return self.app.app_context()
+    @contextmanager
+    def _step_context(self) -> Iterator[None]:
+        context = self.app.app_context()
+        context.push()
+        try:
+            yield
+        finally:
+            try:
+                context.pop()
+            except Exception as error:  # noqa: BLE001  # what was pushed or torn down here is the host's
+                # The step is settled by now: this must not keep the worker from the next one.
+                logger.error(  # noqa: TRY400  # the text may hold a payload
+                    "the app context of a step could not be left in good order: %s in a "
+                    "teardown function, or the step pushed and popped contexts unevenly",
+                    type(error).__name__,
+                )
 
 
 def _tell_nobody(news: News) -> None:
     """Before the extension is complete there is nobody to tell; the ticker finds the rows."""
+
+
+def _know_no_broker() -> Broker:
+    return Broker("", "the extension is not complete", None, None, {})
 
 
 def state_of(app: Flask) -> AppState:

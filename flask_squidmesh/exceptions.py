@@ -200,9 +200,9 @@ class InvalidDecision(SquidMeshError):
 
 
 class IdempotencyConflict(SquidMeshError):
-    """The idempotency key was used before for a different request.
+    """The idempotency key was used before for a different request; nothing was changed.
 
-    `run_id` is the run that holds the key.
+    `run_id` is the run that holds the key: started with it, or decided about.
     """
 
     def __init__(self, workflow: str, key: str, run_id: str) -> None:
@@ -213,8 +213,8 @@ class IdempotencyConflict(SquidMeshError):
 
     def message(self) -> str:
         return (
-            f"idempotency key {self.key!r} of workflow {self.workflow!r} belongs to run "
-            f"{self.run_id}, started with another payload or trigger; use a new key for a new run"
+            f"idempotency key {self.key!r} of workflow {self.workflow!r} belongs to another "
+            f"request, for run {self.run_id}; use a new key for what is not a repetition"
         )
 
 

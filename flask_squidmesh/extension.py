@@ -11,29 +11,28 @@ from typing import Any, TypeVar
 
 from celery import Celery
 from flask import Flask, appcontext_pushed
-from sqlalchemy.orm import Session, scoped_session
 
+import flask_squidmesh.operations as ops
 from flask_squidmesh.cli import squidmesh_cli
 from flask_squidmesh.config import Settings
-from flask_squidmesh.current import EXTENSION, AppState
-from flask_squidmesh.current import state as current_state
+from flask_squidmesh.current import EXTENSION, Actor, AppState, AskAuthority, Authority
 from flask_squidmesh.definition.registry import Registry
 from flask_squidmesh.definition.workflow import Workflow
 from flask_squidmesh.dispatch import commands, install
+from flask_squidmesh.dispatch.survey import look_at_broker
 from flask_squidmesh.engine import step_log
-from flask_squidmesh.engine.control import Verb
 from flask_squidmesh.engine.news import News
 from flask_squidmesh.exceptions import ConfigError
+from flask_squidmesh.http import create_blueprint
+from flask_squidmesh.operations import AnySession
 from flask_squidmesh.signals import send
-from flask_squidmesh.store import models, on_commit
+from flask_squidmesh.store import models
 from flask_squidmesh.types import Explanation, Run, RunGraph, RunPage
 
 W = TypeVar("W", bound=type[Workflow])
+A = TypeVar("A", bound=AskAuthority)
 for _command in commands.ALL:
     squidmesh_cli.add_command(_command)
-
-AnySession = Session | scoped_session[Any]
-Actor = str | Mapping[str, Any]
 
 
 class SquidMesh:
@@ -59,6 +58,7 @@ class SquidMesh:
     ) -> None:
         self._db = db
         self._celery = celery
+        self._authority = Authority()
         # What is registered on the object itself, for every application it serves.
         self._shared = Registry()
         for workflow in workflows:
@@ -85,6 +85,7 @@ class SquidMesh:
             registry=Registry(self._shared),
             db=db if db is not None else self._db,
             celery=celery if celery is not None else self._celery,
+            authority=self._authority,
         )
         app.extensions[EXTENSION] = state
         try:
@@ -109,7 +110,10 @@ class SquidMesh:
             )
 
         state.announce = announce
+        state.look_at_broker = lambda: look_at_broker(app)
         app.cli.add_command(squidmesh_cli)
+        if settings.blueprint:
+            app.register_blueprint(create_blueprint(), url_prefix=settings.url_prefix)
 
     def register(self, workflow: W) -> W:
         """Make a workflow class known to every application of this object; also a decorator.
@@ -120,13 +124,25 @@ class SquidMesh:
         self._shared.register(workflow)
         return workflow
 
+    def authorize(self, callback: A) -> A:
+        """Let *callback* decide who may do what over HTTP; a decorator.
+
+        It is called as `callback(action, run)`, within the request, and returns
+        who acts (a non-empty string or mapping, which is recorded with what is
+        done), or None to refuse. *run* is the run it is about, None when there is
+        none. Without a callback everything is refused. It holds for every
+        application of this object; a second one takes the place of the first.
+        """
+        self._authority.ask = callback
+        return callback
+
     def config(self) -> Settings:
         """Return the validated settings of the current application.
 
         Raises:
             ConfigError: Something the extension needs was not provided.
         """
-        return _ready_state().settings
+        return ops.config()
 
     def start_run(
         self,
@@ -151,23 +167,9 @@ class SquidMesh:
             DocumentTooLarge: The payload is larger than SQUIDMESH_MAX_DOCUMENT_BYTES.
             IdempotencyConflict: The key belongs to a run with another payload or trigger.
         """
-        state = _ready_state()
-        engine = state.engine()
-        connection = None
-        if session is not None:
-            connection = on_commit.connection_of(session, state.find_db().engine)
-        run, news = engine.start_run(
-            workflow,
-            payload,
-            trigger=trigger,
-            idempotency_key=idempotency_key,
-            connection=connection,
+        return ops.start_run(
+            workflow, payload, trigger=trigger, session=session, idempotency_key=idempotency_key
         )
-        if session is None:
-            state.announce(news)
-        else:
-            on_commit.after_commit_of(session, lambda: state.announce(news))
-        return run
 
     def inspect_run(self, run_id: str, *, include_history: bool = False) -> Run:
         """Return a run; its `steps`, `step_runs` and `audit_events` with *include_history* only.
@@ -176,7 +178,7 @@ class SquidMesh:
             InvalidRunId: The id does not have the form of one.
             RunNotFound: No run has this id.
         """
-        return current_state().engine().inspect_run(run_id, include_history=include_history)
+        return ops.inspect_run(run_id, include_history=include_history)
 
     def list_runs(
         self,
@@ -192,11 +194,8 @@ class SquidMesh:
         Raises:
             ValueError: The limit is not in 1..500, or status or cursor are none.
         """
-        name = workflow if workflow is None or isinstance(workflow, str) else workflow.name
-        return (
-            current_state()
-            .engine()
-            .list_runs(workflow=name, status=status, trigger=trigger, limit=limit, after=after)
+        return ops.list_runs(
+            workflow=workflow, status=status, trigger=trigger, limit=limit, after=after
         )
 
     def unblock_run(
@@ -215,7 +214,7 @@ class SquidMesh:
             InvalidTransition: The run is not paused.
             WrongStepKind: It stands at an approval.
         """
-        return _resolve(run_id, "unblock", actor=actor, comment=comment, metadata=metadata)
+        return ops.unblock_run(run_id, actor=actor, comment=comment, metadata=metadata)
 
     def approve_run(
         self,
@@ -233,7 +232,7 @@ class SquidMesh:
             InvalidTransition: The run is not paused; somebody may have decided before.
             WrongStepKind: It stands at a pause.
         """
-        return _resolve(run_id, "approve", actor=actor, comment=comment, metadata=metadata)
+        return ops.approve_run(run_id, actor=actor, comment=comment, metadata=metadata)
 
     def reject_run(
         self,
@@ -248,7 +247,7 @@ class SquidMesh:
         Raises:
             As `approve_run`.
         """
-        return _resolve(run_id, "reject", actor=actor, comment=comment, metadata=metadata)
+        return ops.reject_run(run_id, actor=actor, comment=comment, metadata=metadata)
 
     def cancel_run(
         self, run_id: str, *, actor: Actor | None = None, comment: str | None = None
@@ -260,10 +259,7 @@ class SquidMesh:
             InvalidDecision: Actor or comment is not acceptable.
             InvalidTransition: The run is over, or being cancelled already.
         """
-        state = current_state()
-        run, news = state.engine().cancel_run(run_id, actor=actor, comment=comment)
-        state.announce(news)
-        return run
+        return ops.cancel_run(run_id, actor=actor, comment=comment)
 
     def replay_run(self, run_id: str, *, actor: Actor | None = None) -> Run:
         """Start a new run of the current definition from a run's payload, trigger and schedule.
@@ -276,10 +272,7 @@ class SquidMesh:
             InvalidDecision: The actor is not acceptable.
             DefinitionUnavailable: The workflow is not registered.
         """
-        state = _ready_state()
-        run, news = state.engine().replay_run(run_id, actor=actor)
-        state.announce(news)
-        return run
+        return ops.replay_run(run_id, actor=actor)
 
     def explain_run(self, run_id: str) -> Explanation:
         """Return why a run is where it is, and what can be done; reads only.
@@ -287,7 +280,7 @@ class SquidMesh:
         Raises:
             InvalidRunId, RunNotFound: As for `inspect_run`.
         """
-        return current_state().engine().explain_run(run_id)
+        return ops.explain_run(run_id)
 
     def inspect_run_graph(self, run_id: str) -> RunGraph:
         """Return the graph a run follows, with the state of its steps and edges; reads only.
@@ -295,23 +288,7 @@ class SquidMesh:
         Raises:
             InvalidRunId, RunNotFound: As for `inspect_run`.
         """
-        return current_state().engine().graph_of_run(run_id)
-
-
-def _resolve(run_id: str, verb: Verb, **said: Any) -> Run:
-    state = current_state()
-    run, news = state.engine().resolve(run_id, verb, **said)
-    state.announce(news)
-    return run
-
-
-def _ready_state() -> AppState:
-    """Return the current state when nothing it needs to start runs is missing."""
-    state = current_state()
-    missing = state.missing()
-    if missing:
-        raise ConfigError(list(missing), reasons=missing)
-    return state
+        return ops.inspect_run_graph(run_id)
 
 
 def _attach_tables(app: Flask, state: AppState) -> None:

@@ -59,6 +59,22 @@ def parse_id(text: object) -> str | None:
         return None
 
 
+def parse_prefix(text: str) -> tuple[str, str] | None:
+    """Return the lowest and the highest id that begin with *text*; None: no id does.
+
+    Dashes stand where an id has them, or nowhere.
+
+    >>> parse_prefix("0198ab")
+    ('0198ab00-0000-0000-0000-000000000000', '0198abff-ffff-ffff-ffff-ffffffffffff')
+    """
+    wanted = text.strip().lower()
+    digits = wanted.replace("-", "")
+    if not digits or len(digits) > 32 or not set(digits) <= set("0123456789abcdef"):
+        return None
+    lowest, highest = (str(uuid.UUID(digits.ljust(32, end))) for end in "0f")
+    return (lowest, highest) if wanted == digits or lowest.startswith(wanted) else None
+
+
 def _forget_after_fork() -> None:
     # A child must not continue its parent's counter: two children would make the same ids.
     global _lock, _millisecond

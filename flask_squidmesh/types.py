@@ -226,15 +226,40 @@ class RunGraph(Result):
             visits = f", {node.visits} visits" if node.visits > 1 else ""
             label = f'"{_escaped(node.id)}<br/>{node.kind}: {node.status}{visits}"'
             lines.append(f"    {numbers[node.id]}[{label}]:::{node.status}")
-        for edge in self.edges:
-            arrow = "==>" if edge.status == "selected" else "-.->"
-            label = "" if edge.on is None else f"|{edge.on}|"
-            lines.append(f"    {numbers[edge.from_]} {arrow}{label} {numbers[edge.to]}")
+        lines += _arrows(self.edges, numbers)
         used = sorted({node.status for node in self.nodes})
         lines += [f"    classDef {status} {_STYLES[status]}" for status in used]
         current = [numbers[node.id] for node in self.nodes if node.current]
         lines += [f"    style {number} stroke-width:4px" for number in current]
         return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowGraph(Result):
+    """The graph of a workflow as it is declared: nothing has happened in it."""
+
+    workflow: str
+    version: str | None
+    nodes: tuple[GraphNode, ...]
+    edges: tuple[GraphEdge, ...]
+
+    def to_mermaid(self) -> str:
+        """Return the graph as a Mermaid flowchart."""
+        numbers = {node.id: f"n{index}" for index, node in enumerate(self.nodes)}
+        lines = ["flowchart TD"]
+        lines += [
+            f'    {numbers[node.id]}["{_escaped(node.id)}<br/>{node.kind}"]' for node in self.nodes
+        ]
+        return "\n".join([*lines, *_arrows(self.edges, numbers, other="-->")]) + "\n"
+
+
+def _arrows(
+    edges: Sequence[GraphEdge], numbers: Mapping[str, str], *, other: str = "-.->"
+) -> Iterator[str]:
+    for edge in edges:
+        arrow = "==>" if edge.status == "selected" else other
+        label = "" if edge.on is None else f"|{edge.on}|"
+        yield f"    {numbers[edge.from_]} {arrow}{label} {numbers[edge.to]}"
 
 
 _STYLES = {

@@ -40,7 +40,7 @@ FILE = re.compile(r"# (?P<path>[\w/]+\.py)\n")
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 ROW = re.compile(r"^\| `(?P<key>[\w.]+)` \|", re.MULTILINE)
 CODE = re.compile(r"[a-z]+(_[a-z]+)*")
-NOT_OF_THE_CALLER = {"init_app", "register"}
+NOT_OF_THE_CALLER = {"authorize", "init_app", "register"}
 
 
 class Block(NamedTuple):
@@ -94,7 +94,8 @@ def write_program(path: Path, folder: Path) -> Path | None:
             lines += block.text.splitlines()
     if not lines:
         return None
-    program = folder / f"{path.stem}.py"
+    # Not by its own name: that may be one of Python's modules.
+    program = folder / f"document_{path.stem}.py"
     program.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return program
 

@@ -1,16 +1,29 @@
 """The commands of `flask squidmesh`.
 
 Commands translate and print; what they do is done by the layers below. Each is
-a plain click command in a module of this package and is added to the group
-here; Flask has pushed the application's context when one runs.
+a plain click command in a module of this package, and is put into the group
+here. `worker`, `tick` and `dev` start parts of `dispatch`, stand there, and are
+added by the extension.
 """
 
 from __future__ import annotations
 
-from flask.cli import AppGroup
+from typing import Final
 
-from flask_squidmesh.cli import install
+from flask_squidmesh.cli import check, decide, install, runs, start, watch, workflows
+from flask_squidmesh.cli.group import SquidmeshGroup
 
-squidmesh_cli = AppGroup("squidmesh", help="Durable workflows: run, inspect and decide.")
+squidmesh_cli: Final = SquidmeshGroup(
+    "squidmesh", help="Durable workflows: set up, run, inspect and decide."
+)
 
-squidmesh_cli.add_command(install.install)
+for _command in (
+    install.install,
+    check.check,
+    *workflows.ALL,
+    start.start,
+    *runs.ALL,
+    *decide.ALL,
+    watch.watch,
+):
+    squidmesh_cli.add_command(_command)

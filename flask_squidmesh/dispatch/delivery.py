@@ -16,6 +16,7 @@ from flask_squidmesh.current import state_of
 from flask_squidmesh.dispatch import ticker
 from flask_squidmesh.dispatch.contexts import find_app, working_for
 from flask_squidmesh.dispatch.doorbell import doorbell_of
+from flask_squidmesh.dispatch.shutdown import is_being_ended
 from flask_squidmesh.dispatch.trouble import Trouble, described
 from flask_squidmesh.ids import parse_id
 
@@ -43,9 +44,16 @@ def run_step(app: Flask, run_id: str, step: str) -> str:
             return False
         return state.clock.monotonic() < ends
 
+    def is_ending() -> bool:
+        return (closing is not None and closing.is_set()) or is_being_ended()
+
     with working_for(app):
         return state.engine().deliver(
-            run_id, step, may_continue=may_continue, after_commit=state.announce
+            run_id,
+            step,
+            may_continue=may_continue,
+            after_commit=state.announce,
+            is_ending=is_ending,
         )
 
 

@@ -94,6 +94,16 @@ class Line:
             self.close()
             raise
 
+    def listeners(self) -> dict[str, tuple[str, ...]]:
+        """Return the workers that answer within a second, with the queues they consume."""
+        self._open()
+        asked = self._celery.control.inspect(timeout=_ANSWER_WITHIN, connection=self._connection)
+        answers = asked.active_queues() or {}
+        return {
+            worker: tuple(str(queue["name"]) for queue in queues)
+            for worker, queues in answers.items()
+        }
+
     def close(self) -> None:
         """Forget the connection, telling the broker if it listens."""
         connection, self._connection = self._connection, None

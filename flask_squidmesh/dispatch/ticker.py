@@ -4,8 +4,9 @@ Each round is bounded and harmless to repeat, so any number of tickers may run.
 Besides, the ticker's thread makes the rings that this process remembers
 (`reminders`) when they are due, between its rounds.
 
-After a round it asks the broker for the queue's depth. Rows whose message was
-sent a while ago, with nothing left in the queue, mean that the broker lost its
+Before a round it asks the broker for the queue's depth: what stands in it need
+not be sent again. Rows whose message was sent a while ago, with nothing in the
+queue, mean that the broker lost its
 messages, or that it was away when they were sent: they are rung again at once
 instead of after their grace time. The database is asked for such rows only
 around traffic, which includes the start and the return of the broker: an idle
@@ -23,7 +24,7 @@ from flask import Flask
 
 from flask_squidmesh.current import state_of
 from flask_squidmesh.dispatch.contexts import working_for
-from flask_squidmesh.dispatch.doorbell import Doorbell
+from flask_squidmesh.dispatch.doorbell import Doorbell, doorbell_of
 from flask_squidmesh.dispatch.reminders import Reminders
 from flask_squidmesh.dispatch.trouble import Trouble, described
 from flask_squidmesh.engine.news import News
@@ -40,11 +41,16 @@ _LONGEST_BACKOFF: Final = 5.0
 _TRAFFIC_MATTERS_FOR: Final = 3.0
 
 
-def tick(app: Flask, *, limit: int = LIMIT) -> tuple[TickResult, bool]:
-    """Do one round and tell its news; return it, and whether more may be waiting."""
+def tick(app: Flask, *, limit: int = LIMIT, backlog: int | None = None) -> tuple[TickResult, bool]:
+    """Do one round and tell its news; return it, and whether more may be waiting.
+
+    The broker is asked for *backlog*, the length of the queue, if it is not given.
+    """
     with working_for(app):
         state = state_of(app)
-        result, news = state.engine().tick(limit=limit)
+        if backlog is None:
+            backlog = doorbell_of(app).depth() or 0
+        result, news = state.engine().tick(limit=limit, backlog=backlog)
         if news:
             state.announce(news)
         return result, max(result.due, result.expired, result.started) >= limit
@@ -95,9 +101,10 @@ class Ticker:
     def _round(self) -> float:
         """Make one round; return the seconds until the next one."""
         try:
-            _, is_full = tick(self._app)
+            depth = self._doorbell.depth()
+            _, is_full = tick(self._app, backlog=depth or 0)
             if not is_full:
-                self._ring_for_lost_messages()
+                self._ring_for_lost_messages(depth)
         except Exception as error:  # noqa: BLE001  # a database has many ways to be away
             self._trouble.arose("the ticker could not look, trying on: %s", described(error))
             self._failures = min(self._failures + 1, 10)
@@ -109,8 +116,7 @@ class Ticker:
         # once per interval. What keeps many tickers apart is when each began.
         return 0.0 if is_full else self._interval
 
-    def _ring_for_lost_messages(self) -> None:
-        depth = self._doorbell.depth()
+    def _ring_for_lost_messages(self, depth: int | None) -> None:
         is_there, was_there = depth is not None, self._broker_was_there
         self._broker_was_there = is_there
         now, traffic = self._clock.monotonic(), self._doorbell.traffic

@@ -89,6 +89,16 @@ class Transport:
         """Return how many messages wait in the queue, 0 if it does not exist, None if unknown."""
         return self._ask(Line.depth, self._clock.monotonic() + self._patience)
 
+    def ask(self, job: Callable[[Line], _T], *, patience: float) -> _T:
+        """Return what *job* returns within *patience* seconds; raises what it raises.
+
+        For looking at a broker. Whatever comes out of it is not held against
+        the broker when something is to be sent.
+        """
+        answer: Future[_T] = Future()
+        self._running_thread().jobs.put((answer, contextvars.copy_context(), job))
+        return answer.result(timeout=patience)
+
     def close(self) -> None:
         """Close the connection and end the thread; a later call starts them again."""
         with self._lock:

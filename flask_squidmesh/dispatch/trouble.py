@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import traceback
 
+from flask_squidmesh.exceptions import ConfigError
+
 
 class Trouble:
     """One condition that may last: a broker or a database that is away.
@@ -34,8 +36,11 @@ def described(error: BaseException) -> str:
     """Return the type of *error* and where it came from, without its text.
 
     The text of a database error repeats the statement's parameters, which may
-    be a payload, and payloads are not logged.
+    be a payload, and payloads are not logged. That of a `ConfigError` is ours,
+    and says what to do.
     """
+    if isinstance(error, ConfigError):
+        return str(error)
     kind = type(error)
     frames = "".join(traceback.format_tb(error.__traceback__)).rstrip()
     return f"{kind.__module__}.{kind.__qualname__}\n{frames}"

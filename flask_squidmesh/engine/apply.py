@@ -64,7 +64,7 @@ def _(_: do.Claim, scene: Scene) -> None:
 
 @_carry_out.register
 def _(effect: do.Delay, scene: Scene) -> None:
-    ready_at = scene.now + timedelta(seconds=effect.seconds)
+    ready_at = scene.after(effect.seconds)
     _hold(scene, StepRunEvent.DELAY, ready_at=ready_at, due_at=ready_at)
     scene.rings.append(Ring(scene.run.id, scene.at.step, ready_at))
 
@@ -94,7 +94,7 @@ def _(_: do.Again, scene: Scene) -> None:
 @_carry_out.register
 def _(effect: do.Retry, scene: Scene) -> None:
     branch = scene.at
-    ready_at = scene.now + timedelta(seconds=effect.seconds)
+    ready_at = scene.after(effect.seconds)
     is_now = effect.seconds <= 0
     retrying = branches.move(
         scene.connection,
@@ -164,7 +164,7 @@ def _hold(
 
 def _entering(scene: Scene, effect: do.Move | do.Fork, *, slot: int) -> Branch:
     """Return the branch that begins a step run now, and ring for it."""
-    ready_at = scene.now + timedelta(seconds=effect.seconds)
+    ready_at = scene.after(effect.seconds)
     due_at: dict[str, datetime | None] = {
         "pending": scene.now + GRACES[0],
         "waiting": ready_at,

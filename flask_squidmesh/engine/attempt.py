@@ -23,11 +23,13 @@ def deliver(
     *,
     may_continue: Callable[[], bool],
     after_commit: Callable[[News], None],
+    is_ending: Callable[[], bool] = lambda: False,
 ) -> str:
     """Do what a message about *step* of the run asks for, and return the word for it.
 
     *may_continue* is asked before each settlement whether the worker goes on
-    with the next step; *after_commit* gets the news of each commit.
+    with the next step; *after_commit* gets the news of each commit; *is_ending*
+    says whether a `SystemExit` comes from the worker, not from the step.
     """
     taking = take(runtime, run_id, step)
     after_commit(taking.news)
@@ -36,7 +38,7 @@ def deliver(
         # A fresh app context is a fresh host session: nothing leaks from step to step.
         with runtime.step_context(), runtime.executing.during(held):
             with step_log.during(held):
-                performed = perform(runtime, held)
+                performed = perform(runtime, held, is_ending=is_ending)
             settled = settle(runtime, held, performed, go_on=may_continue())
         after_commit(settled.news)
         held = settled.held

@@ -73,7 +73,7 @@ def _take(runtime: Runtime, connection: transaction.Connection, run_id: str, ste
     )
     if branch is None:
         return _skip(scene, step, _why_absent(scene, step))
-    if scene.status in ENDED or scene.status == RunStatus.CANCELLING:
+    if _is_ending(scene):
         return _skip(scene, step, "run_not_active")
     if branch.status == StepRunStatus.RUNNING and _is_stale(scene, branch):
         abandon(scene)
@@ -101,7 +101,11 @@ def _why_absent(scene: Scene, step: str) -> str:
         return "unknown"
     if history.has_step_run(scene.connection, scene.run.id, step):
         return "finished"
-    return "run_not_active" if scene.status in ENDED else "not_ready"
+    return "run_not_active" if _is_ending(scene) else "not_ready"
+
+
+def _is_ending(scene: Scene) -> bool:
+    return scene.status in ENDED or scene.status == RunStatus.CANCELLING
 
 
 def _why_not_ready(scene: Scene, branch: Branch) -> str | None:

@@ -53,15 +53,21 @@ class Engine:
         *,
         may_continue: Callable[[], bool],
         after_commit: Callable[[News], None],
+        is_ending: Callable[[], bool] = lambda: False,
     ) -> str:
         """Do what a message about *step* asks for; see `attempt.deliver`."""
         return attempt.deliver(
-            self._runtime, run_id, step, may_continue=may_continue, after_commit=after_commit
+            self._runtime,
+            run_id,
+            step,
+            may_continue=may_continue,
+            after_commit=after_commit,
+            is_ending=is_ending,
         )
 
-    def tick(self, *, limit: int = 500) -> tuple[TickResult, News]:
-        """Do one bounded round of the ticker."""
-        return tick.tick(self._runtime, limit=limit)
+    def tick(self, *, limit: int = 500, backlog: int = 0) -> tuple[TickResult, News]:
+        """Do one bounded round of the ticker, with *backlog* messages waiting in the queue."""
+        return tick.tick(self._runtime, limit=limit, backlog=backlog)
 
     def overdue(self, *, limit: int) -> tuple[Ring, ...]:
         """Return ready steps whose message was sent over a second ago and that nobody took."""
@@ -128,14 +134,16 @@ class Engine:
         """Cancel a run."""
         return control.cancel(self._runtime, run_id, **said)
 
-    def replay_run(self, run_id: str, *, actor: object) -> tuple[Run, News]:
+    def replay_run(
+        self, run_id: str, *, actor: object, idempotency_key: str | None = None
+    ) -> tuple[Run, News]:
         """Start a new run from what another was asked for."""
         known_id = control.require_id(run_id)
         said = control.check_statement(
             self._runtime, actor=actor, comment=None, metadata=None, needs_actor=False
         )
         encoded = documents.encode(said["actor"], what="actor") if "actor" in said else None
-        return start.replay(self._runtime, known_id, actor=encoded)
+        return start.replay(self._runtime, known_id, actor=encoded, idempotency_key=idempotency_key)
 
     # Reading.
 

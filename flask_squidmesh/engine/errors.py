@@ -60,7 +60,7 @@ def text_of(error: BaseException) -> str:
     """Return what *error* says, also when saying it fails or it says nothing."""
     try:
         return str(error) or type(error).__qualname__
-    except Exception as second:  # noqa: BLE001  # whatever the user's __str__ raises
+    except BaseException as second:  # noqa: BLE001  # whatever the user's __str__ raises
         return f"{type(error).__qualname__} (its text could not be had: {type(second).__name__})"
 
 
@@ -68,7 +68,7 @@ def traceback_of(error: BaseException) -> str:
     """Return the end of the traceback's text, without any local values."""
     try:
         lines = tracebacks.format_exception(error)
-    except Exception:  # noqa: BLE001  # whatever the user's __str__ raises
+    except BaseException:  # noqa: BLE001  # whatever the user's __str__ raises
         # The text of the exception itself could not be had; where it was raised can.
         lines = tracebacks.format_tb(error.__traceback__)
     return "".join(lines)[-LONGEST_TRACEBACK:]

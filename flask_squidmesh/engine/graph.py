@@ -46,7 +46,7 @@ def declared(definition: Definition) -> WorkflowGraph:
     ]
     if definition.mode == "transition":
         nodes.append(GraphNode(COMPLETE, COMPLETE, "not_started", 0, current=False))
-    edges = tuple(_edges(definition, lambda source, on: "pending"))
+    edges = tuple(_edges(definition, lambda *_: "pending"))
     return WorkflowGraph(definition.name, definition.version, tuple(nodes), edges)
 
 

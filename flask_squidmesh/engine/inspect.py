@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from flask_squidmesh.definition import documents, inputs
@@ -149,10 +149,11 @@ def _read_cursor(cursor: object) -> tuple[datetime, str]:
     try:
         padded = str(cursor).encode("ascii") + b"=" * (-len(str(cursor)) % 4)
         at, run_id = base64.b64decode(padded, altchars=b"-_", validate=True).decode().split(" ")
+        # Ours are in UTC; another zone may lead out of the calendar.
         known, time = parse_id(run_id), datetime.fromisoformat(at)
     except (ValueError, binascii.Error):
         known, time = None, None
-    if known is None or time is None or time.tzinfo is None:
+    if known is None or time is None or time.tzinfo != UTC:
         raise ValueError(f"{cursor!r} is not a cursor; pass the .next of an earlier page")
     return time, known
 

@@ -8,8 +8,14 @@ outcome with an encoded output; whatever the step function raises or returns,
 from __future__ import annotations
 
 import logging
+import math
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, NoReturn
 
 from marshmallow import Schema, ValidationError
 
@@ -45,47 +51,75 @@ class _Refused(Exception):
         self.error = error
 
 
-def perform(runtime: Runtime, held: Held) -> Performed:
+def perform(runtime: Runtime, held: Held, *, is_ending: Callable[[], bool]) -> Performed:
     """Execute the step of *held* and return how it ended.
 
     Expects the app context of this step. Whatever the step did with the host's
     session is left there, flushed if the step succeeded, for `settle` to
     commit or to roll back.
+
+    A worker that is told to end at once does so by a `SystemExit` in the middle
+    of the step. That is no failure of the step, so where *is_ending* says that
+    it was this, it passes, and the lease runs out as with a killed worker.
     """
-    kind = held.step.kind
-    if kind == "log":
-        level = logging.getLevelNamesMapping()[(held.step.level or "info").upper()]
-        logger.log(level, "%s", held.step.message)
-        return Performed(Succeeded())
-    if kind != "step":
-        return Performed(Succeeded())
+    context = runtime.host.scope()
     try:
-        if held.step.transaction:
-            output = _call(runtime, held)
-            runtime.host.flush()
-        else:
-            output = _call_apart(runtime, held)
-        return Performed(Succeeded(), output)
+        return Performed(Succeeded(), _output(runtime, held))
     except _Refused as refused:
         return Performed(Failed(refused.error))
     except (KeyboardInterrupt, WorkerGone):
         raise
-    except BaseException as error:  # noqa: BLE001  # whatever the step raises is its outcome
+    except BaseException as error:
+        if isinstance(error, SystemExit) and is_ending():
+            raise
         return _failed(held, error)
+    finally:
+        if runtime.host.scope() != context:
+            # The session it worked with can not be reached any more, by nobody.
+            runtime.host.forget(context)
+
+
+def _output(runtime: Runtime, held: Held) -> str | None:
+    """Do what the step is for and return its output, encoded."""
+    kind, context = held.step.kind, runtime.host.scope()
+    if kind == "log":
+        level = logging.getLevelNamesMapping()[(held.step.level or "info").upper()]
+        logger.log(level, "%s", held.step.message)
+    if kind != "step":
+        return None
+    output = (_call if held.step.transaction else _call_apart)(runtime, held)
+    if runtime.host.scope() != context:
+        raise RuntimeError(
+            f"step {held.branch.step!r} returned in another app context than it was called in, so "
+            "what it did with db.session is lost: pop every context that it pushes, and no other"
+        )
+    runtime.host.flush()
+    return output
 
 
 def _failed(held: Held, error: BaseException) -> Performed:
-    logger.warning(
-        "attempt %s of step %s failed in run %s",
-        held.branch.attempt,
-        held.branch.step,
-        held.run.id,
-        exc_info=error,
-    )
-    delay = error.delay if isinstance(error, RetryStep) else None
+    # The host's handlers may raise, and the failure must be recorded all the same.
+    with suppress(Exception):
+        logger.warning(
+            "attempt %s of step %s failed in run %s",
+            held.branch.attempt,
+            held.branch.step,
+            held.run.id,
+            exc_info=error,
+        )
+    delay = _seconds(error.delay) if isinstance(error, RetryStep) else None
     return Performed(
         Failed(errors.of_exception(error), delay), traceback=errors.traceback_of(error)
     )
+
+
+def _seconds(delay: object) -> float | None:
+    """Return the delay a step asked for; None, which keeps the backoff, when it is none."""
+    try:
+        seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)  # type: ignore[arg-type]  # tried
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) else None
 
 
 def _call(runtime: Runtime, held: Held) -> str | None:
@@ -96,9 +130,39 @@ def _call(runtime: Runtime, held: Held) -> str | None:
         args, kwargs = inputs.bind(held.code.parameters[name], seen, StepContext(runtime, held))
     except inputs.MissingInput as error:
         raise _Refused(errors.make("missing_input", error.message())) from error
-    returned = held.code.functions[name](*args, **kwargs)
+    returned = _call_here(lambda: held.code.functions[name](*args, **kwargs))
     checked = _loaded(held.code.output_schemas.get(name), returned, "invalid_output", "output")
     return _encoded(runtime, held, checked)
+
+
+def _call_here(function: Callable[[], Any]) -> Any:
+    """Call *function* and come back in this process only.
+
+    A child that it forked may come back, too, because it forgot to end or
+    because it raised: a copy of the worker, with the same claim and the same
+    connections. It ends here.
+    """
+    worker = os.getpid()
+    try:
+        returned = function()
+    except BaseException as error:
+        if os.getpid() != worker:
+            _end_child(error)
+        raise
+    if os.getpid() != worker:
+        _end_child(None)
+    return returned
+
+
+def _end_child(error: BaseException | None) -> NoReturn:
+    code: object = 0 if error is None else 1
+    if isinstance(error, SystemExit):
+        code = 0 if error.code is None else error.code
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    # Nothing else of the worker's may be done in its copy: not even what `sys.exit` would do.
+    os._exit(code if isinstance(code, int) else 1)
 
 
 def _loaded(schema: Schema | None, value: Any, code: str, what: str) -> Any:

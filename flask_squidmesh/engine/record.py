@@ -114,6 +114,8 @@ def _(effect: do.Audit, scene: Scene) -> None:
         comment=said.comment,
         metadata=said.metadata,
         now=scene.now,
+        idempotency_key=None if said.asked is None else said.asked.key,
+        request_digest=None if said.asked is None else said.asked.digest,
     )
 
 

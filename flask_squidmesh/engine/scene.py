@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from flask_squidmesh.definition.spec import Definition
+from flask_squidmesh.engine.idempotency import Asked
 from flask_squidmesh.engine.news import News, Notice, Ring
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.lifecycle.facts import ENDED, Error
@@ -19,6 +20,9 @@ from flask_squidmesh.store.runs import RunRow
 GRACES: Final = tuple(timedelta(seconds=s) for s in (10, 20, 40, 80, 160, 300))
 """How long after a message the ticker sends the next one, by how many it has sent already."""
 
+LONGEST_DELAY: Final = timedelta(days=36_500)
+"""What is to wait longer waits as long as this: databases have no times without end."""
+
 
 class Fenced(Exception):
     """A guarded write matched no row: the lease is gone, nothing may be kept."""
@@ -26,11 +30,12 @@ class Fenced(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a person says with a decision, as encoded documents."""
+    """What a person says with a decision, as encoded documents, and the request it came with."""
 
     actor: str | None = None
     comment: str | None = None
     metadata: str | None = None
+    asked: Asked | None = None
 
 
 @dataclass
@@ -76,6 +81,10 @@ class Scene:
     def new_lease(self) -> datetime:
         """Return the end of a lease that begins now."""
         return self.now + timedelta(seconds=self.runtime.settings.lease_ttl)
+
+    def after(self, seconds: float) -> datetime:
+        """Return the time in *seconds*, or in `LONGEST_DELAY` if that is sooner."""
+        return self.now + timedelta(seconds=min(seconds, LONGEST_DELAY.total_seconds()))
 
     def tell(self, name: str, branch: Branch, **values: Any) -> None:
         """Leave a notice about a step."""

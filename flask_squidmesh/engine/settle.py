@@ -53,12 +53,9 @@ def settle(runtime: Runtime, held: Held, performed: Performed, *, go_on: bool) -
     """
     settlement = _Settlement(runtime, held, performed, go_on=go_on)
     try:
-        if isinstance(performed.outcome, Succeeded) and runtime.host.is_in_use():
+        if isinstance(performed.outcome, Succeeded) and runtime.host.has_transaction():
             return settlement.with_host()
-        runtime.host.rollback()
-        return settlement.in_one_statement() or settlement.alone(
-            performed.outcome, performed.output, performed.traceback
-        )
+        return settlement.without_host()
     except Fenced:
         runtime.host.rollback()
         logger.warning(
@@ -101,13 +98,32 @@ class _Settlement:
             )
         return self._done(scene)
 
-    def in_one_statement(self) -> Settled | None:
+    def without_host(self) -> Settled:
+        """Settle in a transaction of the engine's own; nothing uncommitted of the host is kept."""
+        self._runtime.host.rollback()
+        performed = self._performed
+        return self._in_one_statement() or self.alone(
+            performed.outcome, performed.output, performed.traceback
+        )
+
+    def _in_one_statement(self) -> Settled | None:
         """Settle in a transaction of one statement; None means that it takes more than that."""
         planned = self._plan
         if planned is None:
             return None
-        scene = transaction.run_alone(self._runtime.database, planned.carry_out)
+        scene = transaction.run_alone(
+            self._runtime.database, planned.carry_out, patience=self._patience()
+        )
         return None if scene is None else self._done(scene)
+
+    def _patience(self) -> float:
+        """Return for how many seconds a database that is away is tried: as long as the lease is.
+
+        Nobody else can take the attempt over meanwhile, and what it did would be done again.
+        """
+        runtime = self._runtime
+        used = runtime.clock.monotonic() - self._held.renewed
+        return runtime.settings.lease_ttl - used
 
     def alone(self, outcome: Outcome, output: str | None, traceback: str | None) -> Settled:
         """Settle on a connection of the engine's own."""
@@ -116,7 +132,9 @@ class _Settlement:
             return self._write(connection, outcome, output, traceback)
 
         try:
-            return self._done(transaction.run(self._runtime.database, work))
+            return self._done(
+                transaction.run(self._runtime.database, work, patience=self._patience())
+            )
         except Fenced:
             landed = self._landed()
             if landed is None:
@@ -213,7 +231,7 @@ class _Settlement:
             )
             return None if ordinal is None else self._recovered(connection, ordinal)
 
-        scene = transaction.run(self._runtime.database, work)
+        scene = transaction.run(self._runtime.database, work, patience=self._patience())
         return None if scene is None else self._done(scene)
 
     def _recovered(self, connection: transaction.Connection, ordinal: int) -> Scene:

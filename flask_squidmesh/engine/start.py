@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,6 +11,7 @@ from flask_squidmesh.definition import documents
 from flask_squidmesh.definition.code import WorkflowCode
 from flask_squidmesh.definition.payload import load_payload
 from flask_squidmesh.definition.spec import COMPLETE, Definition
+from flask_squidmesh.engine import idempotency
 from flask_squidmesh.engine.inspect import load_run
 from flask_squidmesh.engine.news import News, Notice, Ring
 from flask_squidmesh.engine.runtime import Runtime
@@ -29,9 +29,6 @@ from flask_squidmesh.store import audit, branches, definitions, dialect, joins, 
 from flask_squidmesh.store.branches import Branch
 from flask_squidmesh.store.runs import RunRow
 from flask_squidmesh.types import Run
-
-LONGEST_KEY = 255
-"""The most characters an idempotency key may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,7 @@ def prepare(
     limit = runtime.settings.max_document_bytes
     document = documents.encode(loaded, what="payload", limit=limit)
     if idempotency_key is not None:
-        _check_key(idempotency_key)
+        idempotency.check_key(idempotency_key)
     return Request(
         run_id=new_id(),
         definition=definition,
@@ -93,21 +90,13 @@ def prepare(
     )
 
 
-def _check_key(key: object) -> None:
-    if not isinstance(key, str) or not key or len(key) > LONGEST_KEY or "\0" in key:
-        raise ValueError(
-            f"an idempotency key is text of 1 to {LONGEST_KEY} characters without NUL, not {key!r}"
-        )
-
-
 def _digest(trigger: str, payload: Mapping[str, Any] | None) -> str:
     """Return the SHA-256 of the request as it was given, whatever order its keys came in."""
     try:
         given = documents.encode(payload or {}, what="payload")
     except documents.DocumentError as error:
         raise PayloadError({"_schema": [error.message()]}) from None
-    canonical = documents.encode_sorted([trigger, documents.decode(given)])
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return idempotency.digest([trigger, documents.decode(given)])
 
 
 def start(runtime: Runtime, request: Request) -> tuple[Run, News]:
@@ -176,16 +165,39 @@ def insert(
     return _new_run(definition, row), _news(definition, row, entries)
 
 
-def replay(runtime: Runtime, run_id: str, *, actor: str | None) -> tuple[Run, News]:
+def replay(
+    runtime: Runtime, run_id: str, *, actor: str | None, idempotency_key: str | None = None
+) -> tuple[Run, News]:
     """Start a run of today's definition from the stored payload, trigger and schedule of another.
 
     Raises:
         RunNotFound: There is no such run.
         DefinitionUnavailable: Its workflow is not registered.
+        IdempotencyConflict: Somebody else has replayed the run with this key.
     """
     source = transaction.read(runtime.database, lambda c: runs.find(c, run_id))
     if source is None:
         raise RunNotFound(run_id)
+    asked = idempotency.asked(idempotency_key, ["replay", run_id, actor])
+    try:
+        return _replay(runtime, source, actor, asked)
+    except IdempotencyConflict as error:
+        # In the caller's words: the key as it was given, not as it is kept.
+        raise IdempotencyConflict(error.workflow, idempotency_key or "", error.run_id) from None
+
+
+def _replay(
+    runtime: Runtime, source: RunRow, actor: str | None, asked: idempotency.Asked | None
+) -> tuple[Run, News]:
+    # Keys of replays are apart from those of starts, and from those for other runs.
+    key = None if asked is None else f"replay:{source.id}:{idempotency.digest(asked.key)}"
+    if asked is not None and key is not None:
+        # First of all: the answer to a repetition does not depend on the code being there.
+        known = transaction.read(
+            runtime.database, lambda c: _find_replay(runtime, c, source, key, asked)
+        )
+        if known is not None:
+            return known, News()
     code = runtime.code(source.workflow)
     if code is None:
         raise DefinitionUnavailable(source.workflow)
@@ -196,8 +208,25 @@ def replay(runtime: Runtime, run_id: str, *, actor: str | None) -> tuple[Run, Ne
         payload=source.payload,
         schedule=source.schedule,
         replay=Replay(source.id, actor),
+        idempotency_key=key,
+        request_digest=None if asked is None else asked.digest,
     )
     return start(runtime, request)
+
+
+def _find_replay(
+    runtime: Runtime,
+    connection: transaction.Connection,
+    source: RunRow,
+    key: str,
+    asked: idempotency.Asked,
+) -> Run | None:
+    found = runs.find_by_key(connection, source.workflow, key)
+    if found is None:
+        return None
+    if found.request_digest != asked.digest:
+        raise IdempotencyConflict(source.workflow, asked.key, found.id)
+    return load_run(runtime, connection, found.id)
 
 
 def _existing(runtime: Runtime, connection: transaction.Connection, request: Request) -> Run:

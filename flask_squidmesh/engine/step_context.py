@@ -94,6 +94,9 @@ class StepContext:
 
         Workers renew by themselves; this is for code that blocks the heartbeat's thread.
         """
+        if self._runtime.host.is_locking_others_out():
+            # The renewal would wait for this very thread; the lease is judged after the commit.
+            return not self._held.is_lost.is_set()
         return renew(self._runtime, self._held)
 
     def __repr__(self) -> str:

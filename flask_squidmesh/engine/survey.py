@@ -16,6 +16,9 @@ from flask_squidmesh.store.survey import ReadyRow
 Failure: Final = failure.Failure
 """What the database raises; for edges, which do not know SQLAlchemy."""
 
+said_by: Final = failure.summary
+"""Returns what a failure is in one line, without statement and parameters."""
+
 UNHEARD_AFTER: Final = timedelta(seconds=10)
 """How long a step may be ready before somebody should have taken it."""
 

@@ -1,12 +1,14 @@
 """The ticker's round: what nobody looked at in time is looked at now.
 
 Bounded work per round: at most `limit` branches and `limit` cron windows.
-Several tickers may run at once; every row is taken by a guarded write. A round
-that finds nothing is one query.
+Several tickers may run at once; every row is taken by a guarded write, and none
+is waited for: what is locked is left to a later round. A round that finds
+nothing is one query.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,23 +19,34 @@ from flask_squidmesh.engine.news import NOTHING, News, Notice, Ring, together
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.engine.scene import GRACES, Scene
 from flask_squidmesh.lifecycle.states import StepRunStatus
-from flask_squidmesh.store import branches, dialect, runs, transaction
+from flask_squidmesh.store import branches, dialect, ringing, runs, transaction
 from flask_squidmesh.store.branches import Branch
 from flask_squidmesh.types import TickResult
+
+logger = logging.getLogger(__name__)
 
 UNHEARD_AFTER: Final = timedelta(seconds=1)
 """How old a message must be before an empty queue means that it was lost."""
 
 
-def tick(runtime: Runtime, *, limit: int) -> tuple[TickResult, News]:
-    """Look once at everything that is due, and return what was done and what to tell."""
+_TAKEN_PER_SECOND: Final = 50
+"""How many messages the workers take at least, as the length of the queue is understood."""
+
+
+def tick(runtime: Runtime, *, limit: int, backlog: int) -> tuple[TickResult, News]:
+    """Look once at everything that is due, and return what was done and what to tell.
+
+    *backlog* is how many messages wait in the queue. While they do, those that
+    were sent before are not lost, and sending them again makes it only longer.
+    """
     now, due = _due(runtime, limit)
     silent = [branch for branch in due if branch.status == StepRunStatus.RUNNING]
-    rung = _ring(runtime, now, [branch for branch in due if branch not in silent])
-    told = [rung, *_expire_all(runtime, silent)]
+    expired = _expire_all(runtime, silent)
+    ready = [branch for branch in due if branch.status != StepRunStatus.RUNNING]
+    taken, rung = _ring(runtime, now, ready, backlog=backlog)
     started, told_of_cron = schedule.fire(runtime, now, limit=limit)
-    result = TickResult(due=len(rung.rings), expired=len(told) - 1, started=started)
-    return result, together([*told, told_of_cron])
+    result = TickResult(due=taken, expired=len(expired), started=started)
+    return result, together([*expired, rung, told_of_cron])
 
 
 def expire(runtime: Runtime, *, limit: int = 500) -> int:
@@ -53,23 +66,29 @@ def _due(runtime: Runtime, limit: int) -> tuple[datetime, list[Branch]]:
     return transaction.read(runtime.database, work)
 
 
-def _ring(runtime: Runtime, now: datetime, ready: Sequence[Branch]) -> News:
-    if not ready:
-        return NOTHING
+def _ring(
+    runtime: Runtime, now: datetime, ready: Sequence[Branch], *, backlog: int
+) -> tuple[int, News]:
+    """Take what is ready, and return how many those are and the rings for them.
 
-    def work(connection: transaction.Connection) -> News:
-        rung = [
-            branch
-            for branch in ready
-            if branches.ring(
-                connection,
-                branch,
-                now=now,
-                again_at=now + GRACES[min(branch.resends, len(GRACES) - 1)],
-            )
-        ]
+    A message that is likely to stand in the queue yet is not sent again: its
+    row is only put off, until the queue of today would be through.
+    """
+    if not ready:
+        return 0, NOTHING
+    through_in = min(timedelta(seconds=backlog / _TAKEN_PER_SECOND), GRACES[-1])
+
+    def work(connection: transaction.Connection) -> tuple[int, News]:
+        taken = ringing.ring_all(
+            connection,
+            ready,
+            now=now,
+            again_at=[now + max(grace, through_in) for grace in GRACES],
+            queued_since=now - through_in,
+        )
+        rung = [branch for branch in taken if not ringing.is_queued(branch, now - through_in)]
         rings = tuple(Ring(branch.run_id, branch.step) for branch in rung)
-        return News(rings, tuple(_dispatched(runtime, connection, rung)))
+        return len(taken), News(rings, tuple(_dispatched(runtime, connection, rung)))
 
     return transaction.run(runtime.database, work)
 
@@ -81,7 +100,11 @@ def _dispatched(
     by_id = {run.id: (run, state) for run, state in known}
     for branch in rung:
         run, state = by_id[branch.run_id]
-        is_shared = runtime.definition(connection, run).mode == "dependency"
+        try:
+            is_shared = runtime.definition(connection, run).mode == "dependency"
+        except (LookupError, TypeError, ValueError):
+            # Of another release, perhaps: it is rung for whoever can read it, and nobody told.
+            continue
         values = {
             "run_id": run.id,
             "workflow": run.workflow,
@@ -93,15 +116,32 @@ def _dispatched(
 
 
 def _expire_all(runtime: Runtime, silent: Sequence[Branch]) -> list[News]:
-    told = (_expire(runtime, branch) for branch in silent)
+    told = (_expire_or_leave(runtime, branch) for branch in silent)
     return [news for news in told if news is not None]
+
+
+def _expire_or_leave(runtime: Runtime, seen: Branch) -> News | None:
+    try:
+        return _expire(runtime, seen)
+    except Exception as error:
+        if dialect.is_passing(error):
+            raise
+        # One run that this process can not read must not keep it from helping the others.
+        logger.error(  # noqa: TRY400  # the text may hold a payload
+            "the lost attempt of step %s in run %s can not be abandoned here: %s",
+            seen.step,
+            seen.run_id,
+            type(error).__name__,
+        )
+        return None
 
 
 def _expire(runtime: Runtime, seen: Branch) -> News | None:
     """Abandon an attempt whose lease has run out; None: its owner or another ticker was faster."""
 
     def work(connection: transaction.Connection) -> News | None:
-        locked = runs.lock(connection, seen.run_id)
+        # Who holds the lock is at work on the run, or frozen: a ticker waits for neither.
+        locked = runs.lock(connection, seen.run_id, wait=False)
         run = runs.find(connection, seen.run_id) if locked is not None else None
         if locked is None or run is None:
             return None
@@ -147,7 +187,8 @@ def overdue(runtime: Runtime, *, limit: int) -> tuple[Ring, ...]:
         return now, unheard
 
     now, unheard = transaction.read(runtime.database, work)
-    return _ring(runtime, now, unheard).rings
+    _, news = _ring(runtime, now, unheard, backlog=0)
+    return news.rings
 
 
 def list_ready(runtime: Runtime, *, limit: int) -> list[Ring]:

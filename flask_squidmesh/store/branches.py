@@ -210,8 +210,10 @@ def list_due(
 ) -> tuple[datetime | None, list[Branch]]:
     """Return the time, and up to *limit* branches that are due by then, longest first.
 
-    One statement, since every idle process asks it all the time. The time is
-    *at*; when that is None, the database's.
+    Leases that have run out come before everything else: somebody died, and
+    that must be seen also while very many timers end. One statement, since
+    every idle process asks it all the time. The time is *at*; when that is
+    None, the database's.
     """
     moment = sa.select(
         (
@@ -224,7 +226,7 @@ def list_due(
     query = (
         sa.select(time, *_COLUMNS)
         .select_from(sa.outerjoin(moment, branches, branches.c.due_at <= time))
-        .order_by(branches.c.due_at)
+        .order_by(branches.c.status != StepRunStatus.RUNNING.value, branches.c.due_at)
         .limit(limit)
     )
     rows = connection.execute(query).all()
@@ -235,7 +237,9 @@ def _name(connection: sa.Connection) -> str:
     return connection.dialect.name
 
 
-def ring(connection: sa.Connection, branch: Branch, *, now: datetime, again_at: datetime) -> bool:
+def ring(
+    connection: sa.Connection, branch: Branch, *, now: datetime | None, again_at: datetime
+) -> bool:
     """Note that a ready step run is rung now and next at *again_at*; False: it was not due.
 
     Guarded by the time that was due, since another ticker may have been here.

@@ -40,6 +40,11 @@ def time(connection: sa.Connection) -> datetime | None:
     return aware(connection.scalar(sa.select(_DATABASE_TIME[connection.dialect.name])))
 
 
+def locks_rows(connection: sa.Connection) -> bool:
+    """Return whether the database locks single rows, and can leave out those that are locked."""
+    return connection.dialect.name != "sqlite"
+
+
 def insert_if_absent(connection: sa.Connection, table: sa.Table) -> sa.Insert:
     """Return an INSERT that does nothing (rowcount 0) when a unique key exists already."""
     return _insert_if_absent(connection.dialect.name, table).execution_options(
@@ -56,7 +61,12 @@ def _insert_if_absent(dialect: str, table: sa.Table) -> sa.Insert:
     return sa.insert(table).prefix_with("IGNORE")
 
 
-_PASSING_SQLSTATES: Final = ("40001", "40P01", "57P01", "57P02", "57P03")
+# Conflicts, locks and statements that took too long, and sessions the server has ended.
+_PASSING_SQLSTATES: Final = frozenset(
+    ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "25P03")
+)
+# The connection, and what the server is short of: memory, disk, connections.
+_PASSING_CLASSES: Final = ("08", "53")
 _PASSING_MYSQL_CODES: Final = (1020, 1205, 1213, 2006, 2013)
 
 
@@ -74,7 +84,7 @@ def is_passing(error: BaseException) -> bool:
     original = error.orig
     sqlstate = getattr(original, "sqlstate", None)
     if sqlstate is not None:
-        return sqlstate in _PASSING_SQLSTATES or str(sqlstate).startswith("08")
+        return sqlstate in _PASSING_SQLSTATES or str(sqlstate).startswith(_PASSING_CLASSES)
     if not isinstance(error, sa.exc.OperationalError) or original is None:
         return False
     text = str(original)

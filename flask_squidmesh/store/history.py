@@ -9,7 +9,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from flask_squidmesh.lifecycle.states import StepRunStatus
+from flask_squidmesh.lifecycle.states import AttemptStatus, StepRunStatus
 from flask_squidmesh.store.models import attempts, branches, step_runs
 
 
@@ -98,13 +98,18 @@ _BY_TOKEN = sa.select(attempts.c.ordinal).where(
     attempts.c.step == sa.bindparam("step"),
     attempts.c.visit == sa.bindparam("visit"),
     attempts.c.fencing_token == sa.bindparam("fencing_token"),
+    # Recorded by whoever took over, and not by the one who asks whether that was he.
+    attempts.c.status != AttemptStatus.ABANDONED.value,
 )
 _SINCE = (
     sa.select(*_STEP_COLUMNS)
     .join(
         attempts,
+        # By the key of `step_runs`: found one by one, however many step runs the run has.
         sa.and_(
             attempts.c.run_id == step_runs.c.run_id,
+            attempts.c.step == step_runs.c.step,
+            attempts.c.visit == step_runs.c.visit,
             attempts.c.ordinal == step_runs.c.ordinal,
         ),
     )
@@ -169,7 +174,7 @@ def find_latest_error(connection: sa.Connection, run_id: str) -> tuple[str, str]
 def find_landed(
     connection: sa.Connection, run_id: str, *, after: int, step: str, visit: int, fencing_token: int
 ) -> int | None:
-    """Return the ordinal of the attempt that was recorded with this token, after *after*."""
+    """Return the ordinal of the attempt that was settled with this token, after *after*."""
     values = {
         "run_id": run_id,
         "after": after,

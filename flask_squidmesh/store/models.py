@@ -234,7 +234,10 @@ audit_events = _table(
     sa.Column("comment", DOCUMENT),
     sa.Column("metadata", DOCUMENT),
     sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("idempotency_key", NAME),
+    sa.Column("request_digest", sa.String(64)),
     _key("audit_events", "run_id", "number"),
+    _unique("audit_events", "idempotency", "run_id", "idempotency_key"),
     _of_run("audit_events"),
 )
 

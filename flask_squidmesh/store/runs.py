@@ -63,7 +63,7 @@ _TERMINAL = frozenset(terminal(RUN))
 
 
 @cache
-def _lock_statement(name: str) -> sa.Executable:
+def _lock_statement(name: str, *, wait: bool = True) -> sa.Executable:
     here = run_states.c.run_id == sa.bindparam("locked_run_id")
     if name == "sqlite":
         return (
@@ -72,7 +72,8 @@ def _lock_statement(name: str) -> sa.Executable:
             .values(updated_at=run_states.c.updated_at)
             .returning(run_states.c.status, dialect.time_column(name))
         )
-    return sa.select(run_states.c.status, dialect.time_column(name)).where(here).with_for_update()
+    query = sa.select(run_states.c.status, dialect.time_column(name)).where(here)
+    return query.with_for_update(skip_locked=not wait)
 
 
 @cache
@@ -110,9 +111,13 @@ def insert(connection: sa.Connection, run: RunRow) -> bool:
     return True
 
 
-def lock(connection: sa.Connection, run_id: str) -> Locked | None:
-    """Take the run's lock and return its status and the database's time; None: no such run."""
-    statement = _lock_statement(connection.dialect.name)
+def lock(connection: sa.Connection, run_id: str, *, wait: bool = True) -> Locked | None:
+    """Take the run's lock and return its status and the database's time; None: no such run.
+
+    Without *wait*, None also means that somebody else holds the lock, on
+    databases that lock single rows.
+    """
+    statement = _lock_statement(connection.dialect.name, wait=wait)
     row = connection.execute(statement, {"locked_run_id": run_id}).one_or_none()
     return None if row is None else Locked(RunStatus(row[0]), dialect.aware(row[1]))
 

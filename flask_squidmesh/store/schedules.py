@@ -48,9 +48,10 @@ def list_all(connection: sa.Connection, workflows: Sequence[str]) -> list[Schedu
 def advance(
     connection: sa.Connection, row: ScheduleRow, *, next_at: datetime, last_window: datetime | None
 ) -> bool:
-    """Move the trigger on to its next window; False means that another ticker did."""
+    """Move the trigger on to its next window; False means that another ticker did, or does."""
     return (
-        connection.execute(
+        _is_free(connection, row)
+        and connection.execute(
             sa.update(schedules)
             .where(
                 schedules.c.workflow == row.workflow,
@@ -66,9 +67,10 @@ def advance(
 
 
 def redeclare(connection: sa.Connection, row: ScheduleRow, new: ScheduleRow) -> bool:
-    """Follow a trigger whose declaration was changed; False means that another process did."""
+    """Follow a changed declaration of a trigger; False means that another process did, or does."""
     return (
-        connection.execute(
+        _is_free(connection, row)
+        and connection.execute(
             sa.update(schedules)
             .where(
                 schedules.c.workflow == row.workflow,
@@ -86,3 +88,15 @@ def redeclare(connection: sa.Connection, row: ScheduleRow, new: ScheduleRow) -> 
         ).rowcount
         == 1
     )
+
+
+def _is_free(connection: sa.Connection, row: ScheduleRow) -> bool:
+    """Lock the trigger, unless somebody else has: a ticker waits for nobody."""
+    if not dialect.locks_rows(connection):
+        return True
+    query = (
+        sa.select(sa.literal(1))
+        .where(schedules.c.workflow == row.workflow, schedules.c.trigger == row.trigger)
+        .with_for_update(skip_locked=True)
+    )
+    return connection.execute(query).first() is not None

@@ -73,7 +73,7 @@ def count_unfinished(connection: sa.Connection) -> dict[str, int]:
         .group_by(runs.c.workflow)
         .order_by(runs.c.workflow)
     )
-    return {workflow: count for workflow, count in connection.execute(query)}
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def list_ready_since(connection: sa.Connection, *, before: datetime) -> Sequence[ReadyRow]:
@@ -91,4 +91,7 @@ def list_ready_since(connection: sa.Connection, *, before: datetime) -> Sequence
 
 def longest_due(connection: sa.Connection) -> datetime | None:
     """Return the earliest time at which a ticker was to look at something, None without one."""
-    return connection.scalar(sa.select(sa.func.min(branches.c.due_at, type_=UtcDateTime)))
+    found: datetime | None = connection.scalar(
+        sa.select(sa.func.min(branches.c.due_at, type_=UtcDateTime))
+    )
+    return found

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
 
-from flask_squidmesh.clock import pause
+from flask_squidmesh.clock import Clock, pause
 from flask_squidmesh.store.dialect import is_passing
 from flask_squidmesh.store.failure import explained
 
@@ -16,39 +17,46 @@ Engine = sa.Engine
 Connection = sa.Connection
 
 PAUSES: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""Seconds before each repetition."""
+"""Seconds before each repetition; the last one again and again while there is patience."""
 
 
 @explained()
-def run(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
+def run(engine: sa.Engine, work: Callable[[sa.Connection], T], *, patience: float = 0.0) -> T:
     """Commit *work* and return its result; repeat it after a passing failure.
 
     The answer to a commit can be lost although the commit was not, so *work*
-    must recognise its own result: its guarded writes then match no row.
+    must recognise its own result: its guarded writes then match no row. A
+    database that is away is tried for some two seconds, or for *patience* if
+    that is longer.
     """
-    for seconds in PAUSES:
-        try:
-            with engine.begin() as connection:
-                return work(connection)
-        except sa.exc.SQLAlchemyError as error:
-            if not is_passing(error):
-                raise
-        pause(seconds)
-    with engine.begin() as connection:
-        return work(connection)
+
+    def attempt() -> T:
+        with engine.begin() as connection:
+            return work(connection)
+
+    return _repeated(attempt, patience)
 
 
 @explained()
-def run_alone(engine: sa.Engine, statement: Callable[[sa.Connection], T]) -> T:
+def run_alone(
+    engine: sa.Engine, statement: Callable[[sa.Connection], T], *, patience: float = 0.0
+) -> T:
     """Return the result of *statement*, which is its own transaction; repeat it as `run` does."""
-    for seconds in PAUSES:
+    return _repeated(lambda: _alone(engine, statement), patience)
+
+
+def _repeated(attempt: Callable[[], T], patience: float) -> T:
+    clock = Clock()
+    ends = clock.monotonic() + patience
+    for number in itertools.count():
         try:
-            return _alone(engine, statement)
+            return attempt()
         except sa.exc.SQLAlchemyError as error:
-            if not is_passing(error):
+            is_late = number >= len(PAUSES) and clock.monotonic() >= ends
+            if is_late or not is_passing(error):
                 raise
-        pause(seconds)
-    return _alone(engine, statement)
+        pause(PAUSES[min(number, len(PAUSES) - 1)])
+    raise AssertionError("there is always another number")
 
 
 def _alone(engine: sa.Engine, statement: Callable[[sa.Connection], T]) -> T:

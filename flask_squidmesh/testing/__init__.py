@@ -67,7 +67,7 @@ def _work_off(limit: int) -> int:
     executed = 0
     stuck: set[Ring] = set()
     # What becomes ready meanwhile comes after what is ready now, so a whole page is worked off.
-    while ready := [ring for ring in state().engine().list_ready() if ring not in stuck]:
+    while ready := [ring for ring in _ready(beyond=len(stuck)) if ring not in stuck]:
         for ring in ready:
             word, attempts = _execute(ring)
             executed += attempts
@@ -81,9 +81,14 @@ def _work_off(limit: int) -> int:
     return executed
 
 
+def _ready(*, beyond: int = 0) -> list[Ring]:
+    """Return a page of ready steps, larger by as many as are known to stay ready."""
+    return state().engine().list_ready(limit=100 + beyond)
+
+
 def execute_next() -> StepRun | None:
     """Claim and execute exactly one ready step; return its step run, None if nothing is ready."""
-    for ring in state().engine().list_ready():
+    for ring in _ready():
         before = _step_runs(ring)
         word, _ = _execute(ring)
         if word == "executed":

@@ -258,8 +258,15 @@ def create_audit_events() -> None:
         sa.Column("comment", document()),
         sa.Column("metadata", document()),
         sa.Column("at", moment(), nullable=False),
+        sa.Column("idempotency_key", label()),
+        sa.Column("request_digest", sa.String(64)),
         sa.PrimaryKeyConstraint(
             "run_id", "number", name=op.f("squidmesh_audit_events_pkey")
+        ),
+        sa.UniqueConstraint(
+            "run_id",
+            "idempotency_key",
+            name=op.f("squidmesh_audit_events_idempotency_key"),
         ),
         of_run("squidmesh_audit_events_run_id_fkey"),
     )

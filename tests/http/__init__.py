@@ -1,0 +1,1 @@
+"""The HTTP blueprint, through Flask's test client, on every database."""
