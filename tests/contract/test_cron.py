@@ -6,6 +6,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from marshmallow import fields
@@ -23,7 +24,9 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def digest(expression: str = "@hourly", *, seen: list | None = None, **options) -> type[Workflow]:
+def digest(
+    expression: str = "@hourly", *, seen: list[Any] | None = None, **options
+) -> type[Workflow]:
     """Return a workflow that fires by *expression* and notes what its runs were started for."""
 
     def work(context):
@@ -332,7 +335,7 @@ def test_replay_of_a_cron_run_keeps_its_schedule_and_leaves_its_window_alone(wor
 # Changes of the clock. Berlin 2026: 29 March 02:00 to 03:00, 25 October 03:00 back to 02:00.
 
 
-def fired(world: World, expression: str, start: str, *, hours: int, seen: list) -> list[str]:
+def fired(world: World, expression: str, start: str, *, hours: int, seen: list[Any]) -> list[str]:
     """Tick every half hour, and return the windows that were started, in UTC."""
     world.squidmesh.register(digest(expression, timezone="Europe/Berlin", seen=seen))
     with freeze(utc(start)) as clock:

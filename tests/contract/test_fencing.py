@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+import sqlalchemy as sa
 
 from flask_squidmesh import Retry, Workflow, complete, exponential, fixed, manual, step
 from flask_squidmesh.testing import abandon, deliver, execute_next, freeze, run_until_idle, tick
@@ -164,6 +165,30 @@ def test_loss_of_a_step_that_leads_to_itself_is_another_visit(world, clock):
 
     run = world.run(Again, advance=True)
     assert (run.status, path(run)) == ("completed", ["work", "work"])
+
+
+def test_lease_renewed_after_the_ticker_looked_and_before_it_acted_is_kept(world, clock, seen):
+    def work(context):
+        clock.advance(seconds=60)
+
+        def renew_first(_connection, _cursor, text, *_):
+            if "run_states" in text and not seen:
+                seen.append("the ticker is about to lock the run")
+                seen.append(context.heartbeat())
+
+        sa.event.listen(db.engine, "before_cursor_execute", renew_first)
+        seen_by_ticker = tick()
+        sa.event.remove(db.engine, "before_cursor_execute", renew_first)
+        assert seen_by_ticker.expired == 0
+        return {"kept": True}
+
+    run = world.run(single(work))
+    assert seen == ["the ticker is about to lock the run", True]
+    assert (run.status, run.context, attempts(run, "work")) == (
+        "completed",
+        {"kept": True},
+        [(1, "completed")],
+    )
 
 
 # Stale steps.

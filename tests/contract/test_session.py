@@ -191,3 +191,13 @@ def test_reading_in_a_step_that_opted_out_is_not_warned_about(world, caplog):
 
     assert world.run(single(work, transaction=False)).status == "completed"
     assert "transaction=False" not in caplog.text
+
+
+def test_heartbeat_does_not_wait_for_the_steps_own_transaction(world, seen):
+    def work(context):
+        write("uncommitted")
+        db.session.flush()
+        seen.append(context.heartbeat())
+
+    run = world.run(single(work))
+    assert (run.status, seen, notes()) == ("completed", [True], ["uncommitted"])

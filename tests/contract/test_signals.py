@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ from flask_squidmesh import (
 from flask_squidmesh.testing import abandon, deliver, freeze, run_until_idle, tick
 from tests.contract.conftest import NOON
 from tests.contract.host import Note, db, make_world, notes, single, write
+from tests.contract.shapes import road
 
 NAMES = (
     "run_created",
@@ -64,7 +66,7 @@ class Heard:
     """Everything that was sent by one application."""
 
     def __init__(self) -> None:
-        self.all: list[tuple[str, dict]] = []
+        self.all: list[tuple[str, dict[str, Any]]] = []
 
     def listen(self, name):
         def receive(sender, **values):
@@ -76,7 +78,7 @@ class Heard:
     def names(self) -> list[str]:
         return [name for name, _ in self.all]
 
-    def of(self, name: str) -> list[dict]:
+    def of(self, name: str) -> list[dict[str, Any]]:
         return [values for heard, values in self.all if heard == name]
 
     def forget(self) -> None:
@@ -276,10 +278,8 @@ def test_branches_of_a_dependency_workflow_are_told_without_a_current_step(world
 
 @pytest.mark.parametrize("order", [("rest", "load", "after"), ("load", "rest", "after")])
 def test_every_attempt_is_started_once_and_ended_once(world, clock, heard, order):
-    body = {"load": step(lambda: None), "rest": wait(seconds=60), "after": step(lambda: None)}
-    first, second, third = (body[name] for name in order)
-    body = {"go": manual(), **body, "transitions": [first >> second >> third >> complete]}
-    run = world.run(type(Workflow)("Resting", (Workflow,), body), advance=True)
+    known = {"load": step(lambda: None), "rest": wait(seconds=60), "after": step(lambda: None)}
+    run = world.run(road("Resting", {name: known[name] for name in order}), advance=True)
     assert run.status == "completed"
     for name in ("step_started", "step_completed"):
         told = [(values["step"], values["attempt"]) for values in heard.of(name)]
@@ -305,7 +305,7 @@ def test_what_is_told_is_committed(world, clock, receive, seen):
 
 
 def test_writes_of_a_step_are_committed_before_it_is_told(world, receive, seen):
-    receive("step_completed", lambda sender, **_: seen.append(notes()))
+    receive("step_completed", lambda _, **__: seen.append(notes()))
     world.run(single(lambda: write("kept")))
     assert seen == [["kept"]]
 
@@ -325,6 +325,32 @@ def test_run_of_a_session_that_is_rolled_back_is_never_told(world, heard):
     write("later")
     db.session.commit()
     assert (heard.all, world.count_runs()) == ([], 0)
+
+
+def begin() -> None:
+    """Begin with a write: without one Python's sqlite3 takes a savepoint for the transaction."""
+    write("begun")
+    db.session.flush()
+
+
+def test_run_in_a_savepoint_that_is_rolled_back_is_never_told(world, heard):
+    world.squidmesh.register(Shop)
+    begin()
+    savepoint = db.session.begin_nested()
+    world.squidmesh.start_run(Shop, session=db.session)
+    savepoint.rollback()
+    db.session.commit()
+    assert (heard.all, world.count_runs(), notes()) == ([], 0, ["begun"])
+
+
+def test_run_in_a_released_savepoint_is_told_after_the_outer_commit(world, heard):
+    world.squidmesh.register(Shop)
+    begin()
+    with db.session.begin_nested():
+        world.squidmesh.start_run(Shop, session=db.session)
+    assert heard.all == []
+    db.session.commit()
+    assert heard.names == ["run_created", "run_dispatched"]
 
 
 def test_attempt_that_was_taken_over_tells_nothing(world, clock, heard):
@@ -358,7 +384,7 @@ def test_receiver_that_fails_is_logged_and_breaks_nothing(world, receive, caplog
 
     for name in NAMES:
         receive(name, broken)
-        receive(name, lambda sender, **_: seen.append("told"))
+        receive(name, lambda _, **__: seen.append("told"))
     run = world.run(single(lambda: write("kept")))
     assert (run.status, notes()) == ("completed", ["kept"])
     failures = [each for each in caplog.records if each.name == "flask_squidmesh.signals"]

@@ -19,6 +19,7 @@ from flask_squidmesh import (
     pause,
     step,
 )
+from flask_squidmesh.signals import run_created
 from flask_squidmesh.testing import run_until_idle
 from tests.contract.host import Note, db, notes, single, write
 
@@ -274,6 +275,26 @@ def test_run_in_a_released_savepoint_is_gone_with_the_outer_rollback(world, squi
         squidmesh.start_run(Recovery, {"account_id": "A1"}, session=db.session)
     db.session.rollback()
     assert (world.count_runs(), run_until_idle()) == (0, 0)
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_run_of_a_session_is_told_of_after_its_commit_only(world, squidmesh, seen, end, nested):
+    def receive(_app, run_id, **_):
+        seen.append(run_id)
+
+    with run_created.connected_to(receive, sender=world.app):
+        open_transaction()
+        if nested:
+            with db.session.begin_nested():
+                run = squidmesh.start_run(Recovery, {"account_id": "A"}, session=db.session)
+        else:
+            run = squidmesh.start_run(Recovery, {"account_id": "A"}, session=db.session)
+        assert seen == []
+        getattr(db.session, end)()
+        assert seen == ([run.id] if end == "commit" else [])
+        db.session.commit()
+        assert len(seen) == (end == "commit")
 
 
 def test_several_runs_may_join_one_transaction(world, squidmesh):

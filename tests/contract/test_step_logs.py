@@ -176,7 +176,7 @@ def test_record_class_of_the_host_stays_one(world, kept):
 
 
 def test_records_survive_copies_queues_and_pickling(world, kept):
-    queue: SimpleQueue = SimpleQueue()
+    queue: SimpleQueue[logging.LogRecord] = SimpleQueue()
     handler = QueueHandler(queue)
     logger.addHandler(handler)
     try:

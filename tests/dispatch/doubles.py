@@ -43,6 +43,7 @@ class EngineInMemory:
         *,
         may_continue: Callable[[], bool],
         after_commit: Callable[[News], None],
+        is_ending: Callable[[], bool],
     ) -> str:
         if self.error is not None:
             raise self.error
@@ -52,7 +53,7 @@ class EngineInMemory:
         after_commit(self.news.pop(step, News()))
         return "executed"
 
-    def tick(self, *, limit: int) -> tuple[TickResult, News]:
+    def tick(self, *, limit: int, backlog: int) -> tuple[TickResult, News]:
         self.rounds += 1
         if self.error is not None:
             raise self.error

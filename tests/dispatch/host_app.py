@@ -41,6 +41,7 @@ class EngineOnPaper(EngineInMemory):
         *,
         may_continue: Callable[[], bool],
         after_commit: Callable[[News], None],
+        is_ending: Callable[[], bool],
     ) -> str:
         note("deliver", step)
         if step == "until_told":
@@ -51,7 +52,7 @@ class EngineOnPaper(EngineInMemory):
             after_commit(News(rings=(Ring(run_id, "retried", due),)))
         return "executed"
 
-    def tick(self, *, limit: int) -> tuple[TickResult, News]:
+    def tick(self, *, limit: int, backlog: int) -> tuple[TickResult, News]:
         note("tick", threading.current_thread().name)
         if os.environ.get("TICK_RINGS"):
             return TickResult(due=1), News(rings=(Ring(new_id(), "found"),))

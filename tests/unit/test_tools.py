@@ -213,8 +213,9 @@ def test_other_statuses_are_failures_that_say_whether_to_try_again(server, statu
     error = refused({"method": "GET", "url": f"{server.url}/{status}"})
     assert (error.adapter, error.kind, error.retryable) == ("http", "http", retryable)
     assert str(status) in str(error)
-    assert set(error.details) == {"status", "headers", "body"}
-    assert (error.details["status"], error.details["body"]) == (status, {"said": "something"})
+    details: Any = error.details
+    assert set(details) == {"status", "headers", "body"}
+    assert (details["status"], details["body"]) == (status, {"said": "something"})
 
 
 def test_silence_is_a_timeout(server):

@@ -70,7 +70,7 @@ class PaymentRecovery(Workflow):
     issue_credit = step(issue_gateway_credit)
     notify_customer = step(notify_customer)
 
-    transitions = [  # noqa: RUF012  # as the specification writes it
+    transitions = [
         load_invoice >> settle >> announce >> check_gateway >> notify_customer >> complete,
         check_gateway.on_error(issue_credit),
         issue_credit >> complete,

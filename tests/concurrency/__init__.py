@@ -1,0 +1,1 @@
+"""Several processes and several connections at once, on a database with row locks."""
