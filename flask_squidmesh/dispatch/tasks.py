@@ -7,11 +7,11 @@ and until then the ticker replaces a lost one.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from celery import shared_task
 
-from flask_squidmesh.dispatch import delivery
+from flask_squidmesh.dispatch import delivery, reception
 from flask_squidmesh.dispatch.line import RUN_STEP
 
 
@@ -25,9 +25,13 @@ def _tick(task: Any, *_args: object, **_kwargs: object) -> None:
     delivery.receive_tick(task.app)
 
 
-run_step = shared_task(
-    _run_step, name=RUN_STEP, bind=True, acks_late=False, ignore_result=True, max_retries=0
-)
-tick = shared_task(
-    _tick, name="squidmesh.tick", bind=True, acks_late=False, ignore_result=True, max_retries=0
-)
+_OPTIONS: Final = {
+    "bind": True,
+    "acks_late": False,
+    "ignore_result": True,
+    "max_retries": 0,
+    "Strategy": f"{reception.__name__}:{reception.receive.__name__}",
+}
+
+run_step = shared_task(_run_step, name=RUN_STEP, **_OPTIONS)
+tick = shared_task(_tick, name="squidmesh.tick", **_OPTIONS)

@@ -47,11 +47,16 @@ def take(runtime: Runtime, run_id: str, step: str) -> Taking:
     `run_not_active`, `finished`, `not_ready`, `not_due`, `already_running`.
     """
     known_id = parse_id(run_id)
-    if known_id is None or not isinstance(step, str):
+    if known_id is None or not _is_name(step):
         return Taking("unknown")
     # A claim whose commit was made although its answer was lost finds the row running and its
     # own token in place of the old one: its lease runs out, and the ticker brings it back.
     return transaction.run(runtime.database, lambda c: _take(runtime, c, known_id, step))
+
+
+def _is_name(step: object) -> bool:
+    # A message may be forged, and the database refuses NUL characters in text.
+    return isinstance(step, str) and step.isidentifier()
 
 
 def _take(runtime: Runtime, connection: transaction.Connection, run_id: str, step: str) -> Taking:

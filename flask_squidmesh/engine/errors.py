@@ -51,6 +51,16 @@ def of_exception(error: BaseException) -> Error:
     return make("exception", text_of(error), cause=error, retryable=True)
 
 
+def of_database(error: BaseException) -> Error:
+    """Return the error document of a database that failed while a step was being recorded.
+
+    It took the step's writes with it through no fault of the step, which is as
+    if its worker had vanished.
+    """
+    text = f"the database failed while the step was committed: {text_of(error)}"
+    return make("worker_lost", text, cause=error, retryable=True)
+
+
 def type_name(error: BaseException) -> str:
     """Return the module and class of *error*."""
     return f"{type(error).__module__}.{type(error).__qualname__}"

@@ -25,7 +25,8 @@ from flask_squidmesh.engine.memory import Held
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.engine.step_context import StepContext
 from flask_squidmesh.exceptions import DocumentTooLarge, RetryStep
-from flask_squidmesh.lifecycle.facts import Error, Failed, Succeeded
+from flask_squidmesh.lifecycle.facts import Error, Failed, Lost, Succeeded
+from flask_squidmesh.store.dialect import is_passing
 
 logger = logging.getLogger("flask_squidmesh.steps")
 
@@ -34,13 +35,17 @@ logger = logging.getLogger("flask_squidmesh.steps")
 class Performed:
     """How an attempt ended: the outcome, the encoded output, the traceback's text."""
 
-    outcome: Succeeded | Failed
+    outcome: Succeeded | Failed | Lost
     output: str | None = None
     traceback: str | None = None
 
 
 class WorkerGone(BaseException):
     """Stands for the death of the worker at this line: nothing of the attempt is recorded."""
+
+
+class _WritesLost(Exception):
+    """The step has returned, and the database failed while its writes were sent."""
 
 
 class _Refused(Exception):
@@ -67,6 +72,8 @@ def perform(runtime: Runtime, held: Held, *, is_ending: Callable[[], bool]) -> P
         return Performed(Succeeded(), _output(runtime, held))
     except _Refused as refused:
         return Performed(Failed(refused.error))
+    except _WritesLost as lost:
+        return Performed(Lost(errors.of_database(lost.__cause__ or lost)))
     except (KeyboardInterrupt, WorkerGone):
         raise
     except BaseException as error:
@@ -93,7 +100,12 @@ def _output(runtime: Runtime, held: Held) -> str | None:
             f"step {held.branch.step!r} returned in another app context than it was called in, so "
             "what it did with db.session is lost: pop every context that it pushes, and no other"
         )
-    runtime.host.flush()
+    try:
+        runtime.host.flush()
+    except Exception as error:
+        if is_passing(error):
+            raise _WritesLost from error
+        raise
     return output
 
 

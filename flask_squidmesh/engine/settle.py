@@ -142,15 +142,10 @@ class _Settlement:
             return landed
 
     def _failure_of_commit(self, error: Exception) -> Outcome:
-        """Tell a failure of the step's own writes from one of the database.
-
-        The former is the step's; the latter took the step's writes with it
-        through no fault of the step, which is as if its worker had vanished.
-        """
-        if not is_passing(error):
-            return Failed(errors.of_exception(error))
-        text = f"the database failed while the step was committed: {errors.text_of(error)}"
-        return Lost(errors.make("worker_lost", text, cause=error, retryable=True))
+        """Tell a failure of the step's own writes from one of the database."""
+        if is_passing(error):
+            return Lost(errors.of_database(error))
+        return Failed(errors.of_exception(error))
 
     def _write(
         self,

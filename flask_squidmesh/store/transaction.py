@@ -67,8 +67,16 @@ def _alone(engine: sa.Engine, statement: Callable[[sa.Connection], T]) -> T:
 
 @explained()
 def read(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
-    """Return the result of *work*, which only reads, from one snapshot where there is one."""
-    with engine.connect() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execution_options(isolation_level="REPEATABLE READ")
-        return work(connection)
+    """Return the result of *work*, which only reads, from one snapshot where there is one.
+
+    Repeated as `run` is: after a restart of the database the first to ask
+    finds that the connections of the pool are gone.
+    """
+
+    def attempt() -> T:
+        with engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            return work(connection)
+
+    return _repeated(attempt, patience=0.0)

@@ -88,12 +88,14 @@ def _ready(*, beyond: int = 0) -> list[Ring]:
 
 def execute_next() -> StepRun | None:
     """Claim and execute exactly one ready step; return its step run, None if nothing is ready."""
-    for ring in _ready():
-        before = _step_runs(ring)
-        word, _ = _execute(ring)
-        if word == "executed":
-            visit = len(before)
-            return _step_runs(ring)[visit - 1]
+    stuck: set[Ring] = set()
+    while ready := [ring for ring in _ready(beyond=len(stuck)) if ring not in stuck]:
+        for ring in ready:
+            before = _step_runs(ring)
+            word, _ = _execute(ring)
+            if word == "executed":
+                return _step_runs(ring)[len(before) - 1]
+            stuck.add(ring)
     return None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from marshmallow import fields
 
-from flask_squidmesh import Workflow, complete, cron, manual, step
+from flask_squidmesh import Workflow, complete, cron, manual, step, wait
 from flask_squidmesh.ids import new_id
 from flask_squidmesh.testing import freeze, run_until_idle, tick
 from tests.contract.conftest import NOON
@@ -190,6 +190,20 @@ def test_windows_before_the_trigger_was_known_are_not_missed(world, clock):
     clock.advance(seconds=10 * HOUR)
     assert tick().started == 0
     assert advance_and_tick(clock, seconds=60) == 1
+
+
+def test_time_that_is_moved_for_timers_starts_no_cron_run(world, clock):
+    class Resting(Workflow):
+        by_hand = manual()
+        daily = cron("@hourly")
+        rest = wait(seconds=100 * HOUR)
+        transitions = [rest >> complete]
+
+    run_id = world.start(Resting)
+    tick()
+    assert world.go(run_id, advance=True).status == "completed"
+    assert clock.now == NOON + timedelta(hours=100)
+    assert world.count_runs() == 1
 
 
 # Declarations that change.

@@ -30,7 +30,7 @@ from flask_squidmesh import (
 from flask_squidmesh.store.models import definitions
 from flask_squidmesh.testing import abandon, deliver, execute_next, freeze, run_until_idle, tick
 from tests.contract.conftest import NOON
-from tests.contract.host import attempts, audit, db, make_world, path, step_run, step_state
+from tests.contract.host import attempts, audit, db, make_world, path, single, step_run, step_state
 from tests.contract.shapes import make, road
 
 
@@ -411,6 +411,17 @@ def test_branch_whose_code_is_gone_does_not_hold_the_others(world, deploy, seen)
     }
     assert deploy(flow("one", "two", "three")).go(run_id).status == "completed"
     assert seen == ["root", "one", "three", "two"]
+
+
+@pytest.mark.parametrize("work_off", [run_until_idle, execute_next])
+def test_many_runs_whose_code_is_gone_do_not_hide_what_is_ready(world, deploy, seen, work_off):
+    world.start(steps_of(seen, "gone"))
+    for _ in range(100):
+        world.squidmesh.start_run("chain")
+    newer = deploy()
+    run_id = newer.start(single(lambda: None))
+    assert work_off()
+    assert newer.see(run_id).status == "completed"
 
 
 @pytest.mark.parametrize("ending", ["paused", "completed", "cancelled"])

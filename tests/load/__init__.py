@@ -1,0 +1,1 @@
+"""Many rows, many rounds, many connections: what grows and what must not."""
