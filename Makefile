@@ -63,6 +63,18 @@ postgresql: $(DEV)  ## Run the tests that need PostgreSQL or Valkey
 docs: $(DEV)  ## Run the examples in docstrings and documents, and check what is generated
 	$(PYTEST) --doctest-modules flask_squidmesh tests/test_docs.py
 
+.PHONY: crash-test
+crash-test: $(DEV)  ## Kill a process at every commit of every workflow shape (slow)
+	$(BIN)/python -m tests.crash.full
+
+.PHONY: chaos
+chaos: $(DEV)  ## Break workers, broker and database for ten minutes, and audit what is left
+	$(BIN)/python -m benchmarks.chaos --runs 5200 --seconds 600
+
+.PHONY: fan-out
+fan-out: $(DEV)  ## Measure what a branch costs in fan-outs of 100, 1,000 and 10,000
+	$(BIN)/python -m benchmarks.fan_out --database postgresql
+
 .PHONY: guards
 guards: $(DEV)  ## Take every guard of tests/guards.md out, and see that its tests miss it (slow)
 	$(BIN)/python -m tools.check_guards
