@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from celery.exceptions import AlwaysEagerIgnored
+from kombu.transport import virtual
 
 from flask_squidmesh.engine.news import Ring
 
@@ -84,8 +85,10 @@ class Line:
             declared = self._probe.queue_declare(queue=self._queue, passive=True)
             return int(declared.message_count)
         except self._connection.channel_errors as error:
-            # The refusal has closed the channel on AMQP.
-            self._probe = None
+            # The refusal has closed the channel on AMQP. Elsewhere it is as good as before, and
+            # a new one would be another connection.
+            if not isinstance(self._probe, virtual.Channel):
+                self._probe = None
             if str(getattr(error, "reply_code", "")) == "404":
                 return 0
             self.close()

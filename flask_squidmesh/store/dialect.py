@@ -8,6 +8,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from flask_squidmesh.store.models import attempts
+
 _DATABASE_TIME: Final[dict[str, sa.ColumnElement[Any]]] = {
     # clock_timestamp(), not now(): the latter is the time at which the transaction began.
     "postgresql": sa.func.clock_timestamp(),
@@ -67,6 +69,7 @@ _PASSING_SQLSTATES: Final = frozenset(
 )
 # The connection, and what the server is short of: memory, disk, connections.
 _PASSING_CLASSES: Final = ("08", "53")
+_UNIQUE_SQLSTATE: Final = "23505"
 _PASSING_MYSQL_CODES: Final = (1020, 1205, 1213, 2006, 2013)
 
 
@@ -84,7 +87,11 @@ def is_passing(error: BaseException) -> bool:
     original = error.orig
     sqlstate = getattr(original, "sqlstate", None)
     if sqlstate is not None:
-        return sqlstate in _PASSING_SQLSTATES or str(sqlstate).startswith(_PASSING_CLASSES)
+        # With a stricter level than READ COMMITTED, two who end at the same time find the same
+        # number free for their attempts.
+        is_taken = sqlstate == _UNIQUE_SQLSTATE and str(attempts.primary_key.name) in str(original)
+        is_short = str(sqlstate).startswith(_PASSING_CLASSES)
+        return is_taken or is_short or sqlstate in _PASSING_SQLSTATES
     if not isinstance(error, sa.exc.OperationalError) or original is None:
         return False
     text = str(original)

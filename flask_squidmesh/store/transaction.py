@@ -31,8 +31,10 @@ def run(engine: sa.Engine, work: Callable[[sa.Connection], T], *, patience: floa
     """
 
     def attempt() -> T:
-        with engine.begin() as connection:
-            return work(connection)
+        with engine.connect() as connection:
+            _read_what_is_committed(connection)
+            with connection.begin():
+                return work(connection)
 
     return _repeated(attempt, patience)
 
@@ -43,6 +45,15 @@ def run_alone(
 ) -> T:
     """Return the result of *statement*, which is its own transaction; repeat it as `run` does."""
     return _repeated(lambda: _alone(engine, statement), patience)
+
+
+def _read_what_is_committed(connection: sa.Connection) -> None:
+    """Judge by what is there once the lock is held, whatever level the host has chosen.
+
+    With a snapshot from before, the rows of whoever held the lock are not seen.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execution_options(isolation_level="READ COMMITTED")
 
 
 def _repeated(attempt: Callable[[], T], patience: float) -> T:
