@@ -269,6 +269,7 @@ def test_two_operations_never_wait_for_each_other(stage: Stage, one: str, other:
         else:
             pytest.fail(f"{first} has more than {MOST_STATEMENTS} statements")
     assert places
+    print(f"{one} and {other} met in {places} places")
     with db.engine.connect() as connection:
         assert violations(connection, [Fan, Signing], at_the_end=False) == []
 
