@@ -73,10 +73,6 @@ class Engine:
         """Return ready steps whose message was sent over a second ago and that nobody took."""
         return tick.overdue(self._runtime, limit=limit)
 
-    def is_executing(self) -> bool:
-        """Return whether this process is executing a step right now."""
-        return bool(self._runtime.executing.all())
-
     def renew(self) -> int:
         """Renew the leases of what this process executes, where it is time; return how many."""
         return lease.renew_executing(self._runtime)
