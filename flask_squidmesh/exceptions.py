@@ -10,6 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+_LONGEST = 200
+"""Characters of a caller's text that a message repeats."""
+
+
+def _quoted(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
+
 
 class SquidMeshError(Exception):
     """Base of every error raised on purpose by this package."""
@@ -50,7 +58,7 @@ class ConfigError(SquidMeshError):
             for name in self.missing
         ]
         lines += [
-            f"- {key} = {value!r}: {self.reasons.get(key, 'not a valid value')}"
+            f"- {key} = {_quoted(value)}: {self.reasons.get(key, 'not a valid value')}"
             for key, value in self.invalid.items()
         ]
         return "\n".join(lines)
@@ -92,7 +100,7 @@ class UnknownWorkflow(SquidMeshError):
     def message(self) -> str:
         known = ", ".join(self.known) or "none"
         return (
-            f"no workflow named {self.workflow!r} is registered (registered: {known}); "
+            f"no workflow named {_quoted(self.workflow)} is registered (registered: {known}); "
             "list its module in SQUIDMESH_WORKFLOWS or call squidmesh.register() with its class"
         )
 
@@ -108,7 +116,7 @@ class UnknownTrigger(SquidMeshError):
 
     def message(self) -> str:
         return (
-            f"workflow {self.workflow!r} has no trigger {self.trigger!r}; "
+            f"workflow {_quoted(self.workflow)} has no trigger {_quoted(self.trigger)}; "
             f"use one of: {', '.join(self.known)}"
         )
 
@@ -138,7 +146,9 @@ class InvalidRunId(SquidMeshError):
         super().__init__(run_id)
 
     def message(self) -> str:
-        return f"{self.run_id!r} is not a run id; pass the id of a run as start_run returned it"
+        return (
+            f"{_quoted(self.run_id)} is not a run id; pass the id of a run as start_run returned it"
+        )
 
 
 class RunNotFound(SquidMeshError):
@@ -181,7 +191,7 @@ class WrongStepKind(SquidMeshError):
 
     def message(self) -> str:
         remedy = "use approve_run or reject_run" if self.kind == "approval" else "use unblock_run"
-        return f"step {self.step!r} is of kind {self.kind!r}; {remedy}"
+        return f"step {_quoted(self.step)} is of kind {self.kind!r}; {remedy}"
 
 
 class InvalidDecision(SquidMeshError):
@@ -213,8 +223,8 @@ class IdempotencyConflict(SquidMeshError):
 
     def message(self) -> str:
         return (
-            f"idempotency key {self.key!r} of workflow {self.workflow!r} belongs to another "
-            f"request, for run {self.run_id}; use a new key for what is not a repetition"
+            f"idempotency key {_quoted(self.key)} of workflow {_quoted(self.workflow)} belongs to "
+            f"another request, for run {self.run_id}; use a new key for what is not a repetition"
         )
 
 
@@ -246,7 +256,7 @@ class DefinitionUnavailable(SquidMeshError):
 
     def message(self) -> str:
         return (
-            f"workflow {self.workflow!r} is not registered in this application; "
+            f"workflow {_quoted(self.workflow)} is not registered in this application; "
             "deploy its code or list its module in SQUIDMESH_WORKFLOWS, then try again"
         )
 

@@ -9,7 +9,13 @@ import click
 
 from flask_squidmesh.cli.arguments import json_flag
 from flask_squidmesh.cli.doctor_celery import about_broker, about_celery
-from flask_squidmesh.cli.doctor_storage import about_clock, about_sqlite, about_tables, about_work
+from flask_squidmesh.cli.doctor_storage import (
+    about_clock,
+    about_sqlite,
+    about_tables,
+    about_transactions,
+    about_work,
+)
 from flask_squidmesh.cli.findings import Finding, ok, problem, skipped, warning
 from flask_squidmesh.cli.output import coloured, print_json, say
 from flask_squidmesh.config import PREFIX, known_keys
@@ -105,6 +111,7 @@ def _about_database(state: AppState, broker: Broker | None) -> Iterator[Finding]
     try:
         storage = state.engine().look_at_storage()
         yield ok("database", f"{storage.address} answers")
+        yield from about_transactions(state, storage)
         yield from about_sqlite(state, storage)
         yield from about_clock(storage)
         yield from about_tables(state, storage)

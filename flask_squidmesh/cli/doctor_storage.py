@@ -78,6 +78,21 @@ def about_clock(storage: Storage) -> Iterator[Finding]:
     )
 
 
+def about_transactions(state: AppState, storage: Storage) -> Iterator[Finding]:
+    """Judge whether a step's writes and its completion are one transaction."""
+    configured = state.app.config.get("SQLALCHEMY_ENGINE_OPTIONS") or {}
+    if storage.is_autocommit or configured.get("isolation_level") == "AUTOCOMMIT":
+        yield problem(
+            "transactions",
+            "the engine of db.session is in AUTOCOMMIT: what a step writes is kept although the "
+            "step fails or is executed again, and start_run(session=...) is not undone with the "
+            "rest of a request",
+            "take isolation_level='AUTOCOMMIT' out of SQLALCHEMY_ENGINE_OPTIONS; ask for it per "
+            "connection where it is needed: "
+            "db.engine.connect().execution_options(isolation_level='AUTOCOMMIT')",
+        )
+
+
 def about_sqlite(state: AppState, storage: Storage) -> Iterator[Finding]:
     """Judge whether an SQLite database can be shared as it is opened."""
     if storage.is_in_memory:

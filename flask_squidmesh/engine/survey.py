@@ -29,7 +29,8 @@ class Storage:
 
     `address` is its URL without the password. `ahead` is how far this host's
     clock is ahead of the database's (negative: behind), None where they are
-    one. `journal_mode` is None for anything but SQLite.
+    one. `journal_mode` is None for anything but SQLite. `is_autocommit`: the
+    host's connections commit after each statement.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Storage:
     ahead: timedelta | None
     journal_mode: str | None
     is_in_memory: bool
+    is_autocommit: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ def look_at_storage(runtime: Runtime) -> Storage:
             ahead=_ahead(runtime, connection),
             journal_mode=survey.journal_mode(connection),
             is_in_memory=survey.is_in_memory(runtime.database),
+            is_autocommit=survey.is_autocommit(runtime.database),
         )
 
     return transaction.read(runtime.database, work)

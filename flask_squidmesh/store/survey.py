@@ -51,6 +51,15 @@ def journal_mode(connection: sa.Connection) -> str | None:
     return str(connection.scalar(sa.text("PRAGMA journal_mode"))).lower()
 
 
+def is_autocommit(engine: sa.Engine) -> bool:
+    """Return whether every statement of the host's is its own transaction, unless it asks."""
+    if engine.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+        return True
+    with engine.connect() as connection:
+        # Of SQLite's driver only the newest has the attribute, where -1 stands for the old way.
+        return getattr(connection.connection.dbapi_connection, "autocommit", False) is True
+
+
 def is_in_memory(engine: sa.Engine) -> bool:
     """Return whether the database ends with this process."""
     if engine.dialect.name != "sqlite":

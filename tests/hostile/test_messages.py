@@ -117,6 +117,20 @@ def test_worker_survives_every_forged_message(crew: Crew, broker_url: str):
     assert worker.terminate() == 0
 
 
+def test_bytes_that_are_no_message_end_the_process_and_lose_nothing(crew: Crew, broker_url: str):
+    """The broker's client can not tell what they are; it has taken them out when it gives up."""
+    first = crew.start_worker()
+    before = wait_for_end(squidmesh.start_run(Quick).id)
+    with redis.Redis.from_url(broker_url) as client:
+        client.lpush(QUEUE, b"\xff\xfe\x00")
+    assert first.wait_for_end() != 0
+    waiting = squidmesh.start_run(Quick).id
+    second = crew.start_worker()
+    after = wait_for_end(waiting)
+    assert {before.status, after.status} == {"completed"}
+    assert second.is_running()
+
+
 def test_enormous_messages_do_nothing(crew: Crew, sender: Celery):
     worker = crew.start_worker()
     huge = "x" * 20_000_000
