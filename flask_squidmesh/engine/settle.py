@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
+from functools import partial
 
 from flask_squidmesh.engine import errors, straight
 from flask_squidmesh.engine.apply import apply
@@ -73,11 +75,15 @@ class _Settlement:
         host, performed, planned = self._runtime.host, self._performed, self._plan
         try:
             connection = host.connection()
+            settled: Callable[[], Settled]
             written = None if planned is None else planned.carry_out(connection)
             if written is None:
                 scene = self._write(
                     connection, performed.outcome, performed.output, performed.traceback
                 )
+                settled = partial(self._done, scene)
+            else:
+                settled = written.settled
             host.commit()
         except Fenced:
             raise
@@ -86,9 +92,7 @@ class _Settlement:
             return self._landed() or self.alone(
                 self._failure_of_commit(error), None, errors.traceback_of(error)
             )
-        if planned is not None and written is not None:
-            return planned.settled(written)
-        return self._done(scene)
+        return settled()
 
     def without_host(self) -> Settled:
         """Settle in a transaction of the engine's own; nothing uncommitted of the host is kept."""
@@ -105,7 +109,7 @@ class _Settlement:
             return None
         alone = prepared.Alone(self._runtime.database, patience=self._patience())
         written = planned.carry_out(alone)
-        return None if written is None else planned.settled(written)
+        return None if written is None else written.settled()
 
     def _patience(self) -> float:
         """Return for how many seconds a database that is away is tried: as long as the lease is.

@@ -25,7 +25,17 @@ from flask_squidmesh.exceptions import (
 )
 from flask_squidmesh.ids import new_id
 from flask_squidmesh.lifecycle.states import RunStatus, StepRunStatus
-from flask_squidmesh.store import audit, branches, definitions, dialect, joins, runs, transaction
+from flask_squidmesh.store import (
+    audit,
+    branches,
+    definitions,
+    dialect,
+    joins,
+    prepared,
+    runs,
+    starting,
+    transaction,
+)
 from flask_squidmesh.store.branches import Branch
 from flask_squidmesh.store.runs import RunRow
 from flask_squidmesh.types import Run
@@ -101,9 +111,12 @@ def _digest(trigger: str, payload: Mapping[str, Any] | None) -> str:
 
 def start(runtime: Runtime, request: Request) -> tuple[Run, News]:
     """Store the run in a transaction of its own, and return it."""
+    at_once = _insert_at_once(runtime, prepared.Alone(runtime.database), request)
+    if at_once is not None:
+        return at_once
 
     def work(connection: transaction.Connection) -> tuple[Run, News]:
-        return insert(runtime, connection, request)
+        return _insert(runtime, connection, request)
 
     result = transaction.run(runtime.database, work)
     runtime.remember_stored(request.definition.fingerprint)
@@ -118,6 +131,45 @@ def insert(
     Raises:
         IdempotencyConflict: The key belongs to a run that was asked for otherwise.
     """
+    at_once = _insert_at_once(runtime, connection, request)
+    return _insert(runtime, connection, request) if at_once is None else at_once
+
+
+def _insert_at_once(
+    runtime: Runtime, through: transaction.Connection | prepared.Alone, request: Request
+) -> tuple[Run, News] | None:
+    """Store the run in one statement; None means that nothing was stored."""
+    definition = request.definition
+    if (
+        definition.mode != "transition"
+        or request.replay is not None
+        or not runtime.is_stored(definition.fingerprint)
+        or not prepared.is_possible(through)
+    ):
+        return None
+    new = starting.NewRun(
+        id=request.run_id,
+        workflow=definition.name,
+        fingerprint=definition.fingerprint,
+        trigger=request.trigger,
+        payload=request.payload,
+        schedule=request.schedule,
+        cron_window=request.cron_window,
+        idempotency_key=request.idempotency_key,
+        request_digest=request.request_digest,
+        step=definition.entry_steps[0],
+    )
+    now = starting.start(through, new, grace=GRACES[0], at=runtime.clock.frozen_at)
+    if now is None:
+        return None
+    row = _row(request, now)
+    return _new_run(definition, row), _news(definition, row)
+
+
+def _insert(
+    runtime: Runtime, connection: transaction.Connection, request: Request
+) -> tuple[Run, News]:
+    """Store the run statement by statement, or find the one that is there already."""
     now = runtime.clock.judge(dialect.time(connection))
     definition = request.definition
     if not runtime.is_stored(definition.fingerprint):
@@ -129,23 +181,10 @@ def insert(
             document=documents.encode(definition.to_dict(), what="definition"),
             now=now,
         )
-    row = RunRow(
-        id=request.run_id,
-        workflow=definition.name,
-        fingerprint=definition.fingerprint,
-        trigger=request.trigger,
-        payload=request.payload,
-        schedule=request.schedule,
-        cron_window=request.cron_window,
-        idempotency_key=request.idempotency_key,
-        request_digest=request.request_digest,
-        replayed_from_run_id=None if request.replay is None else request.replay.source_run_id,
-        created_at=now,
-    )
+    row = _row(request, now)
     if not runs.insert(connection, row):
         return _existing(runtime, connection, request), News()
-    entries = _entry_branches(definition, row, now)
-    branches.insert(connection, entries)
+    branches.insert(connection, _entry_branches(definition, row, now))
     counters = _join_counters(definition)
     if counters:
         joins.insert(connection, row.id, counters)
@@ -162,7 +201,23 @@ def insert(
             ),
             now=now,
         )
-    return _new_run(definition, row), _news(definition, row, entries)
+    return _new_run(definition, row), _news(definition, row)
+
+
+def _row(request: Request, now: datetime) -> RunRow:
+    return RunRow(
+        id=request.run_id,
+        workflow=request.definition.name,
+        fingerprint=request.definition.fingerprint,
+        trigger=request.trigger,
+        payload=request.payload,
+        schedule=request.schedule,
+        cron_window=request.cron_window,
+        idempotency_key=request.idempotency_key,
+        request_digest=request.request_digest,
+        replayed_from_run_id=None if request.replay is None else request.replay.source_run_id,
+        created_at=now,
+    )
 
 
 def replay(
@@ -300,17 +355,17 @@ def _new_run(definition: Definition, row: RunRow) -> Run:
     )
 
 
-def _news(definition: Definition, row: RunRow, entries: list[Branch]) -> News:
+def _news(definition: Definition, row: RunRow) -> News:
     values = {
         "run_id": row.id,
         "workflow": row.workflow,
         "trigger": row.trigger,
         "status": RunStatus.PENDING.value,
-        "current_step": entries[0].step if definition.mode == "transition" else None,
+        "current_step": definition.entry_steps[0] if definition.mode == "transition" else None,
     }
     notices = [Notice("run_created", values)]
     if row.replayed_from_run_id is not None:
         notices.append(Notice("run_replayed", values))
-    rings = tuple(Ring(row.id, entry.step) for entry in entries)
+    rings = tuple(Ring(row.id, step) for step in definition.entry_steps)
     notices += [Notice("run_dispatched", values) for _ in rings]
     return News(rings, tuple(notices))

@@ -29,14 +29,6 @@ _SUCCESS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """When it was settled, and the claim of the next step if there is one."""
-
-    now: datetime
-    claimed: Branch | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """A straight settlement: on to `move`, or to the end of the run when there is none."""
 
@@ -53,7 +45,7 @@ class Plan:
         at = self.runtime.clock.frozen_at
         if self.move is None:
             now = straight.complete(through, ending, at=at)
-            return None if now is None else Written(now)
+            return None if now is None else Written(self, now)
         worker = worker_name()
         moved = straight.go_on(
             through,
@@ -67,7 +59,7 @@ class Plan:
         if moved is None:
             return None
         now, lease_until = moved
-        return Written(now, self._claimed(self.move, now, lease_until, worker))
+        return Written(self, now, self._claimed(self.move, now, lease_until, worker))
 
     def _claimed(self, move: do.Move, now: datetime, lease_until: datetime, worker: str) -> Branch:
         branch = self.held.branch
@@ -91,16 +83,24 @@ class Plan:
             worker=worker,
         )
 
-    def settled(self, written: Written) -> Settled:
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the statement wrote: the plan, at which time, with the claim of the next step."""
+
+    plan: Plan
+    now: datetime
+    claimed: Branch | None = None
+
+    def settled(self) -> Settled:
         """Return what came of it, once it is committed."""
-        claimed = written.claimed
-        news = self._news(written)
+        claimed, news = self.claimed, self._news()
         if claimed is None:
             return Settled(news=news)
-        held, memory = self.held, self.held.memory
-        memory.complete(held.step, self.output)
+        held, memory = self.plan.held, self.plan.held.memory
+        memory.complete(held.step, self.plan.output)
         memory.visits[claimed.step] = claimed.visit
-        lease_until = claimed.due_at or written.now
+        lease_until = claimed.due_at or self.now
         # An unchanged lease keeps its age.
         is_kept = lease_until == held.lease_until
         following = Held(
@@ -111,12 +111,12 @@ class Plan:
             branch=claimed,
             memory=memory,
             lease_until=lease_until,
-            renewed=held.renewed if is_kept else self.runtime.clock.monotonic(),
+            renewed=held.renewed if is_kept else self.plan.runtime.clock.monotonic(),
         )
         return Settled(following, news)
 
-    def _news(self, written: Written) -> News:
-        run, ended, claimed = self.held.run, self.held.branch, written.claimed
+    def _news(self) -> News:
+        run, ended, claimed = self.plan.held.run, self.plan.held.branch, self.claimed
         status = RunStatus.COMPLETED if claimed is None else RunStatus.RUNNING
         common = {
             "run_id": run.id,
@@ -125,7 +125,7 @@ class Plan:
             "status": status.value,
             "current_step": None if claimed is None else claimed.step,
         }
-        duration = (written.now - (ended.started_at or written.now)).total_seconds()
+        duration = (self.now - (ended.started_at or self.now)).total_seconds()
         of_ended = {**common, "step": ended.step, "attempt": ended.attempt, "duration": duration}
         completed = Notice("step_completed", of_ended)
         if claimed is not None:

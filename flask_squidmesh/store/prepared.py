@@ -28,7 +28,7 @@ _DRIVERS: Final = ("psycopg", "psycopg2")
 _TRANSLATED: Final = "schema_translate_map"
 
 
-def is_possible(database: sa.Engine | sa.Connection) -> bool:
+def is_possible(database: sa.Engine | sa.Connection | Alone) -> bool:
     """Return whether the database can write to several tables in one statement."""
     return database.dialect.name == "postgresql"
 
