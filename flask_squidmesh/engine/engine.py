@@ -17,6 +17,7 @@ from flask_squidmesh.engine import (
     graph,
     inspect,
     lease,
+    replay,
     schedule,
     start,
     survey,
@@ -139,7 +140,9 @@ class Engine:
             self._runtime, actor=actor, comment=None, metadata=None, needs_actor=False
         )
         encoded = documents.encode(said["actor"], what="actor") if "actor" in said else None
-        return start.replay(self._runtime, known_id, actor=encoded, idempotency_key=idempotency_key)
+        return replay.replay(
+            self._runtime, known_id, actor=encoded, idempotency_key=idempotency_key
+        )
 
     # Reading.
 
