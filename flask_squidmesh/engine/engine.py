@@ -123,6 +123,14 @@ class Engine:
                 return start.insert(self._runtime, connection, request)
         return start.start(self._runtime, request)
 
+    def remember_start(self, workflow: str | type[Workflow]) -> None:
+        """Note that the transaction in which a run of *workflow* was started is committed.
+
+        Its definition is stored then, and the next start need not store it.
+        """
+        definition = self._runtime.registry.get(workflow).definition
+        self._runtime.remember_stored(definition.fingerprint)
+
     def resolve(self, run_id: str, verb: control.Verb, **said: Any) -> tuple[Run, News]:
         """Answer a pause or an approval."""
         return control.resolve(self._runtime, run_id, verb, **said)
