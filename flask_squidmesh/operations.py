@@ -111,8 +111,13 @@ def start_run(
     )
     if session is None:
         ready.announce(news)
-    else:
-        on_commit.after_commit_of(session, lambda: ready.announce(news))
+        return run
+
+    def committed() -> None:
+        engine.remember_start(workflow)
+        ready.announce(news)
+
+    on_commit.after_commit_of(session, committed)
     return run
 
 

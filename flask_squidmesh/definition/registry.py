@@ -69,6 +69,10 @@ class Registry:
             raise UnknownWorkflow(name, self.names())
         return wanted
 
+    def __len__(self) -> int:
+        """Return how many classes were added; the number never falls."""
+        return len(self._classes) + (0 if self._shared is None else len(self._shared))
+
     def names(self) -> tuple[str, ...]:
         """Return the registered names in alphabetical order."""
         shared = () if self._shared is None else self._shared.names()

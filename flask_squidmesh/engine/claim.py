@@ -1,5 +1,7 @@
 """Claims a ready step for this worker: one guarded transaction.
 
+The first claim of a run is tried in one statement before (`first_claim`).
+
 A message is only a hint to look at the database. Whatever it says, the run's
 lock is taken, the row is read, and the guarded write decides; every reason for
 doing nothing has its word.
@@ -15,6 +17,7 @@ from flask_squidmesh.definition import documents
 from flask_squidmesh.definition.spec import Definition
 from flask_squidmesh.engine.apply import apply
 from flask_squidmesh.engine.expire import abandon
+from flask_squidmesh.engine.first_claim import claim_first
 from flask_squidmesh.engine.memory import Held, Memory
 from flask_squidmesh.engine.news import NOTHING, News
 from flask_squidmesh.engine.runtime import Runtime
@@ -51,6 +54,10 @@ def take(runtime: Runtime, run_id: str, step: str) -> Taking:
         return Taking("unknown")
     # A claim whose commit was made although its answer was lost finds the row running and its
     # own token in place of the old one: its lease runs out, and the ticker brings it back.
+    first = claim_first(runtime, known_id, step)
+    if first is not None:
+        held, news = first
+        return Taking("executed", held, news)
     return transaction.run(runtime.database, lambda c: _take(runtime, c, known_id, step))
 
 

@@ -17,6 +17,7 @@ from flask_squidmesh.engine import (
     graph,
     inspect,
     lease,
+    replay,
     schedule,
     start,
     survey,
@@ -122,6 +123,14 @@ class Engine:
                 return start.insert(self._runtime, connection, request)
         return start.start(self._runtime, request)
 
+    def remember_start(self, workflow: str | type[Workflow]) -> None:
+        """Note that the transaction in which a run of *workflow* was started is committed.
+
+        Its definition is stored then, and the next start need not store it.
+        """
+        definition = self._runtime.registry.get(workflow).definition
+        self._runtime.remember_stored(definition.fingerprint)
+
     def resolve(self, run_id: str, verb: control.Verb, **said: Any) -> tuple[Run, News]:
         """Answer a pause or an approval."""
         return control.resolve(self._runtime, run_id, verb, **said)
@@ -139,7 +148,9 @@ class Engine:
             self._runtime, actor=actor, comment=None, metadata=None, needs_actor=False
         )
         encoded = documents.encode(said["actor"], what="actor") if "actor" in said else None
-        return start.replay(self._runtime, known_id, actor=encoded, idempotency_key=idempotency_key)
+        return replay.replay(
+            self._runtime, known_id, actor=encoded, idempotency_key=idempotency_key
+        )
 
     # Reading.
 

@@ -16,6 +16,7 @@ from typing import Any
 from flask_squidmesh.definition import documents
 from flask_squidmesh.definition.code import WorkflowCode
 from flask_squidmesh.definition.spec import Definition, StepSpec
+from flask_squidmesh.engine.news import NOTHING, News
 from flask_squidmesh.store.branches import Branch
 from flask_squidmesh.store.history import StepRunRow
 from flask_squidmesh.store.runs import RunRow
@@ -67,6 +68,14 @@ class Memory:
                 merge_output(self.context, definition.steps_by_name[row.step], row.output)
                 self.context_bytes += len(row.output)
 
+    def complete(self, step: StepSpec, output: str | None) -> None:
+        """Take note that *step*, the one that was executing, has completed with this output."""
+        self.ordinal += 1
+        self.failure = None
+        if output is not None:
+            merge_output(self.context, step, output)
+            self.context_bytes += len(output)
+
 
 @dataclass(eq=False)
 class Held:
@@ -93,3 +102,11 @@ class Held:
     def idempotency_key(self) -> str:
         """Stable for the run, the step and the visit: the same for every retry."""
         return f"{self.run.id}:{self.branch.step}:{self.branch.visit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What came of an attempt: the next claim if this worker goes on, and the news."""
+
+    held: Held | None = None
+    news: News = NOTHING

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import logging
 import random
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 
 from flask_squidmesh.engine import errors, straight
 from flask_squidmesh.engine.apply import apply
 from flask_squidmesh.engine.claim import failure_behind
-from flask_squidmesh.engine.memory import Held
-from flask_squidmesh.engine.news import NOTHING, News
+from flask_squidmesh.engine.memory import Held, Settled
 from flask_squidmesh.engine.others import missing_of, others_of
 from flask_squidmesh.engine.perform import Performed
 from flask_squidmesh.engine.runtime import Runtime, worker_name
@@ -31,18 +31,10 @@ from flask_squidmesh.engine.scene import Fenced, Scene
 from flask_squidmesh.lifecycle.decide import Refused, decide
 from flask_squidmesh.lifecycle.facts import Facts, Failed, Lost, Outcome, Succeeded
 from flask_squidmesh.lifecycle.states import RunStatus, StepRunStatus
-from flask_squidmesh.store import branches, dialect, history, runs, transaction
+from flask_squidmesh.store import branches, dialect, history, prepared, runs, transaction
 from flask_squidmesh.store.dialect import is_passing
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What came of an attempt: the next claim if this worker goes on, and the news."""
-
-    held: Held | None = None
-    news: News = NOTHING
 
 
 def settle(runtime: Runtime, held: Held, performed: Performed, *, go_on: bool) -> Settled:
@@ -80,14 +72,18 @@ class _Settlement:
 
     def with_host(self) -> Settled:
         """Settle on the host's connection, in its transaction."""
-        host, performed = self._runtime.host, self._performed
+        host, performed, planned = self._runtime.host, self._performed, self._plan
         try:
             connection = host.connection()
-            scene = None if self._plan is None else self._plan.carry_out(connection)
-            if scene is None:
+            settled: Callable[[], Settled]
+            written = None if planned is None else planned.carry_out(connection)
+            if written is None:
                 scene = self._write(
                     connection, performed.outcome, performed.output, performed.traceback
                 )
+                settled = partial(self._done, scene)
+            else:
+                settled = written.settled
             host.commit()
         except Fenced:
             raise
@@ -96,7 +92,7 @@ class _Settlement:
             return self._landed() or self.alone(
                 self._failure_of_commit(error), None, errors.traceback_of(error)
             )
-        return self._done(scene)
+        return settled()
 
     def without_host(self) -> Settled:
         """Settle in a transaction of the engine's own; nothing uncommitted of the host is kept."""
@@ -111,10 +107,9 @@ class _Settlement:
         planned = self._plan
         if planned is None:
             return None
-        scene = transaction.run_alone(
-            self._runtime.database, planned.carry_out, patience=self._patience()
-        )
-        return None if scene is None else self._done(scene)
+        alone = prepared.Alone(self._runtime.database, patience=self._patience())
+        written = planned.carry_out(alone)
+        return None if written is None else written.settled()
 
     def _patience(self) -> float:
         """Return for how many seconds a database that is away is tried: as long as the lease is.

@@ -17,15 +17,23 @@ from flask_squidmesh.engine.news import News, Notice, Ring
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.engine.scene import GRACES
 from flask_squidmesh.exceptions import (
-    DefinitionUnavailable,
     IdempotencyConflict,
     PayloadError,
-    RunNotFound,
     UnknownTrigger,
 )
 from flask_squidmesh.ids import new_id
 from flask_squidmesh.lifecycle.states import RunStatus, StepRunStatus
-from flask_squidmesh.store import audit, branches, definitions, dialect, joins, runs, transaction
+from flask_squidmesh.store import (
+    audit,
+    branches,
+    definitions,
+    dialect,
+    joins,
+    prepared,
+    runs,
+    starting,
+    transaction,
+)
 from flask_squidmesh.store.branches import Branch
 from flask_squidmesh.store.runs import RunRow
 from flask_squidmesh.types import Run
@@ -101,9 +109,12 @@ def _digest(trigger: str, payload: Mapping[str, Any] | None) -> str:
 
 def start(runtime: Runtime, request: Request) -> tuple[Run, News]:
     """Store the run in a transaction of its own, and return it."""
+    at_once = _insert_at_once(runtime, prepared.Alone(runtime.database), request)
+    if at_once is not None:
+        return at_once
 
     def work(connection: transaction.Connection) -> tuple[Run, News]:
-        return insert(runtime, connection, request)
+        return _insert(runtime, connection, request)
 
     result = transaction.run(runtime.database, work)
     runtime.remember_stored(request.definition.fingerprint)
@@ -118,6 +129,45 @@ def insert(
     Raises:
         IdempotencyConflict: The key belongs to a run that was asked for otherwise.
     """
+    at_once = _insert_at_once(runtime, connection, request)
+    return _insert(runtime, connection, request) if at_once is None else at_once
+
+
+def _insert_at_once(
+    runtime: Runtime, through: transaction.Connection | prepared.Alone, request: Request
+) -> tuple[Run, News] | None:
+    """Store the run in one statement; None means that nothing was stored."""
+    definition = request.definition
+    if (
+        definition.mode != "transition"
+        or request.replay is not None
+        or not runtime.is_stored(definition.fingerprint)
+        or not prepared.is_possible(through)
+    ):
+        return None
+    new = starting.NewRun(
+        id=request.run_id,
+        workflow=definition.name,
+        fingerprint=definition.fingerprint,
+        trigger=request.trigger,
+        payload=request.payload,
+        schedule=request.schedule,
+        cron_window=request.cron_window,
+        idempotency_key=request.idempotency_key,
+        request_digest=request.request_digest,
+        step=definition.entry_steps[0],
+    )
+    now = starting.start(through, new, grace=GRACES[0], at=runtime.clock.frozen_at)
+    if now is None:
+        return None
+    row = _row(request, now)
+    return _new_run(definition, row), _news(definition, row)
+
+
+def _insert(
+    runtime: Runtime, connection: transaction.Connection, request: Request
+) -> tuple[Run, News]:
+    """Store the run statement by statement, or find the one that is there already."""
     now = runtime.clock.judge(dialect.time(connection))
     definition = request.definition
     if not runtime.is_stored(definition.fingerprint):
@@ -129,23 +179,10 @@ def insert(
             document=documents.encode(definition.to_dict(), what="definition"),
             now=now,
         )
-    row = RunRow(
-        id=request.run_id,
-        workflow=definition.name,
-        fingerprint=definition.fingerprint,
-        trigger=request.trigger,
-        payload=request.payload,
-        schedule=request.schedule,
-        cron_window=request.cron_window,
-        idempotency_key=request.idempotency_key,
-        request_digest=request.request_digest,
-        replayed_from_run_id=None if request.replay is None else request.replay.source_run_id,
-        created_at=now,
-    )
+    row = _row(request, now)
     if not runs.insert(connection, row):
         return _existing(runtime, connection, request), News()
-    entries = _entry_branches(definition, row, now)
-    branches.insert(connection, entries)
+    branches.insert(connection, _entry_branches(definition, row, now))
     counters = _join_counters(definition)
     if counters:
         joins.insert(connection, row.id, counters)
@@ -162,71 +199,23 @@ def insert(
             ),
             now=now,
         )
-    return _new_run(definition, row), _news(definition, row, entries)
+    return _new_run(definition, row), _news(definition, row)
 
 
-def replay(
-    runtime: Runtime, run_id: str, *, actor: str | None, idempotency_key: str | None = None
-) -> tuple[Run, News]:
-    """Start a run of today's definition from the stored payload, trigger and schedule of another.
-
-    Raises:
-        RunNotFound: There is no such run.
-        DefinitionUnavailable: Its workflow is not registered.
-        IdempotencyConflict: Somebody else has replayed the run with this key.
-    """
-    source = transaction.read(runtime.database, lambda c: runs.find(c, run_id))
-    if source is None:
-        raise RunNotFound(run_id)
-    asked = idempotency.asked(idempotency_key, ["replay", run_id, actor])
-    try:
-        return _replay(runtime, source, actor, asked)
-    except IdempotencyConflict as error:
-        # In the caller's words: the key as it was given, not as it is kept.
-        raise IdempotencyConflict(error.workflow, idempotency_key or "", error.run_id) from None
-
-
-def _replay(
-    runtime: Runtime, source: RunRow, actor: str | None, asked: idempotency.Asked | None
-) -> tuple[Run, News]:
-    # Keys of replays are apart from those of starts, and from those for other runs.
-    key = None if asked is None else f"replay:{source.id}:{idempotency.digest(asked.key)}"
-    if asked is not None and key is not None:
-        # First of all: the answer to a repetition does not depend on the code being there.
-        known = transaction.read(
-            runtime.database, lambda c: _find_replay(runtime, c, source, key, asked)
-        )
-        if known is not None:
-            return known, News()
-    code = runtime.code(source.workflow)
-    if code is None:
-        raise DefinitionUnavailable(source.workflow)
-    request = Request(
-        run_id=new_id(),
-        definition=code.definition,
-        trigger=source.trigger,
-        payload=source.payload,
-        schedule=source.schedule,
-        replay=Replay(source.id, actor),
-        idempotency_key=key,
-        request_digest=None if asked is None else asked.digest,
+def _row(request: Request, now: datetime) -> RunRow:
+    return RunRow(
+        id=request.run_id,
+        workflow=request.definition.name,
+        fingerprint=request.definition.fingerprint,
+        trigger=request.trigger,
+        payload=request.payload,
+        schedule=request.schedule,
+        cron_window=request.cron_window,
+        idempotency_key=request.idempotency_key,
+        request_digest=request.request_digest,
+        replayed_from_run_id=None if request.replay is None else request.replay.source_run_id,
+        created_at=now,
     )
-    return start(runtime, request)
-
-
-def _find_replay(
-    runtime: Runtime,
-    connection: transaction.Connection,
-    source: RunRow,
-    key: str,
-    asked: idempotency.Asked,
-) -> Run | None:
-    found = runs.find_by_key(connection, source.workflow, key)
-    if found is None:
-        return None
-    if found.request_digest != asked.digest:
-        raise IdempotencyConflict(source.workflow, asked.key, found.id)
-    return load_run(runtime, connection, found.id)
 
 
 def _existing(runtime: Runtime, connection: transaction.Connection, request: Request) -> Run:
@@ -300,17 +289,17 @@ def _new_run(definition: Definition, row: RunRow) -> Run:
     )
 
 
-def _news(definition: Definition, row: RunRow, entries: list[Branch]) -> News:
+def _news(definition: Definition, row: RunRow) -> News:
     values = {
         "run_id": row.id,
         "workflow": row.workflow,
         "trigger": row.trigger,
         "status": RunStatus.PENDING.value,
-        "current_step": entries[0].step if definition.mode == "transition" else None,
+        "current_step": definition.entry_steps[0] if definition.mode == "transition" else None,
     }
     notices = [Notice("run_created", values)]
     if row.replayed_from_run_id is not None:
         notices.append(Notice("run_replayed", values))
-    rings = tuple(Ring(row.id, entry.step) for entry in entries)
+    rings = tuple(Ring(row.id, step) for step in definition.entry_steps)
     notices += [Notice("run_dispatched", values) for _ in rings]
     return News(rings, tuple(notices))

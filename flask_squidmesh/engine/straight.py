@@ -9,25 +9,18 @@ takes over; both leave the same rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flask_squidmesh.engine.memory import Held
+from flask_squidmesh.engine.memory import Held, Settled
+from flask_squidmesh.engine.news import News, Notice
 from flask_squidmesh.engine.runtime import Runtime, worker_name
-from flask_squidmesh.engine.scene import Scene
 from flask_squidmesh.lifecycle import effects as do
 from flask_squidmesh.lifecycle.decide import decide
 from flask_squidmesh.lifecycle.facts import Facts, Outcome, Succeeded
-from flask_squidmesh.lifecycle.states import (
-    STEP_RUN,
-    AttemptEvent,
-    RunEvent,
-    RunStatus,
-    StepRunEvent,
-)
-from flask_squidmesh.store import straight, transaction
+from flask_squidmesh.lifecycle.states import AttemptEvent, RunEvent, RunStatus, StepRunEvent
+from flask_squidmesh.store import prepared, straight, transaction
 from flask_squidmesh.store.branches import Branch
-from flask_squidmesh.store.history import StepRunRow
 
 _SUCCESS = (
     do.EndAttempt(AttemptEvent.SUCCEED),
@@ -44,19 +37,18 @@ class Plan:
     output: str | None
     move: do.Move | None
 
-    def carry_out(self, connection: transaction.Connection) -> Scene | None:
-        """Settle in one statement and return the scene; None means that nothing was done."""
-        if not straight.is_possible(connection):
+    def carry_out(self, through: transaction.Connection | prepared.Alone) -> Written | None:
+        """Settle in one statement; None means that nothing was done."""
+        if not prepared.is_possible(through):
             return None
-        branch = self.held.branch
-        ending = straight.Ending(branch, self.held.memory.ordinal + 1, self.output)
+        ending = straight.Ending(self.held.branch, self.held.memory.ordinal + 1, self.output)
         at = self.runtime.clock.frozen_at
         if self.move is None:
-            now = straight.complete(connection, ending, at=at)
-            return None if now is None else self._completed(self._scene(connection, now))
+            now = straight.complete(through, ending, at=at)
+            return None if now is None else Written(self, now)
         worker = worker_name()
         moved = straight.go_on(
-            connection,
+            through,
             ending,
             step=self.move.step,
             visit=self.move.visit,
@@ -67,15 +59,20 @@ class Plan:
         if moved is None:
             return None
         now, lease_until = moved
-        scene = self._scene(connection, now)
-        scene.entered = replace(
-            branch,
-            step=self.move.step,
-            visit=self.move.visit,
+        return Written(self, now, self._claimed(self.move, now, lease_until, worker))
+
+    def _claimed(self, move: do.Move, now: datetime, lease_until: datetime, worker: str) -> Branch:
+        branch = self.held.branch
+        return Branch(
+            run_id=branch.run_id,
+            slot=branch.slot,
+            step=move.step,
+            visit=move.visit,
+            status=branch.status,
             attempt=1,
             lost=0,
             fencing_token=branch.fencing_token + 1,
-            horizon=scene.ordinal,
+            horizon=self.held.memory.ordinal + 1,
             resends=0,
             created_at=now,
             ready_at=now,
@@ -85,55 +82,57 @@ class Plan:
             touched_at=now,
             worker=worker,
         )
-        scene.moved_to = self.move.step
-        scene.tell("step_started", scene.entered)
-        return self._ended(scene)
 
-    def _scene(self, connection: transaction.Connection, now: datetime) -> Scene:
-        return Scene(
-            runtime=self.runtime,
-            connection=connection,
-            run=self.held.run,
-            definition=self.held.definition,
-            status=RunStatus.RUNNING,
-            now=now,
-            branch=self.held.branch,
-            ordinal=self.held.memory.ordinal + 1,
-            output=self.output,
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the statement wrote: the plan, at which time, with the claim of the next step."""
+
+    plan: Plan
+    now: datetime
+    claimed: Branch | None = None
+
+    def settled(self) -> Settled:
+        """Return what came of it, once it is committed."""
+        claimed, news = self.claimed, self._news()
+        if claimed is None:
+            return Settled(news=news)
+        held, memory = self.plan.held, self.plan.held.memory
+        memory.complete(held.step, self.plan.output)
+        memory.visits[claimed.step] = claimed.visit
+        lease_until = claimed.due_at or self.now
+        # An unchanged lease keeps its age.
+        is_kept = lease_until == held.lease_until
+        following = Held(
+            run=held.run,
+            definition=held.definition,
+            code=held.code,
+            inline=held.inline,
+            branch=claimed,
+            memory=memory,
+            lease_until=lease_until,
+            renewed=held.renewed if is_kept else self.plan.runtime.clock.monotonic(),
         )
+        return Settled(following, news)
 
-    def _completed(self, scene: Scene) -> Scene:
-        scene.status = RunStatus.COMPLETED
-        self._ended(scene)
-        scene.tell_of_run(
-            "run_transition",
-            from_status=RunStatus.RUNNING.value,
-            to_status=RunStatus.COMPLETED.value,
-        )
-        return scene
-
-    def _ended(self, scene: Scene) -> Scene:
-        branch = scene.at
-        started = branch.started_at or scene.now
-        scene.tell("step_completed", branch, duration=(scene.now - started).total_seconds())
-        scene.ended.append(_step_run(branch, scene))
-        return scene
-
-
-def _step_run(branch: Branch, scene: Scene) -> StepRunRow:
-    return StepRunRow(
-        run_id=branch.run_id,
-        step=branch.step,
-        visit=branch.visit,
-        slot=branch.slot,
-        ordinal=scene.ordinal,
-        horizon=branch.horizon,
-        status=STEP_RUN[(branch.status, StepRunEvent.COMPLETE)].value,
-        outcome="ok",
-        output=scene.output,
-        created_at=branch.created_at,
-        finished_at=scene.now,
-    )
+    def _news(self) -> News:
+        run, ended, claimed = self.plan.held.run, self.plan.held.branch, self.claimed
+        status = RunStatus.COMPLETED if claimed is None else RunStatus.RUNNING
+        common = {
+            "run_id": run.id,
+            "workflow": run.workflow,
+            "trigger": run.trigger,
+            "status": status.value,
+            "current_step": None if claimed is None else claimed.step,
+        }
+        duration = (self.now - (ended.started_at or self.now)).total_seconds()
+        of_ended = {**common, "step": ended.step, "attempt": ended.attempt, "duration": duration}
+        completed = Notice("step_completed", of_ended)
+        if claimed is not None:
+            of_claimed = {**common, "step": claimed.step, "attempt": claimed.attempt}
+            return News(notices=(Notice("step_started", of_claimed), completed))
+        moved = {"from_status": RunStatus.RUNNING.value, "to_status": status.value}
+        return News(notices=(completed, Notice("run_transition", {**common, **moved})))
 
 
 def plan(

@@ -14,7 +14,7 @@ looks at everything anew.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -32,8 +32,9 @@ from flask_squidmesh.lifecycle.states import (
 )
 from flask_squidmesh.store.branches import Branch
 from flask_squidmesh.store.models import UtcDateTime, attempts, branches, run_states, step_runs
+from flask_squidmesh.store.prepared import Alone, Prepared, fixed
 
-_RUNNING: Final = StepRunStatus.RUNNING.value
+_RUNNING: Final = fixed(StepRunStatus.RUNNING.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +46,13 @@ class Ending:
     output: str | None
 
 
-def is_possible(connection: sa.Connection) -> bool:
-    """Return whether the database can do this in one statement."""
-    return connection.dialect.name == "postgresql"
-
-
 def _locked() -> sa.CTE:
     time = sa.func.coalesce(sa.bindparam("at", type_=UtcDateTime), sa.func.clock_timestamp())
     return (
         sa.select(run_states.c.run_id, sa.type_coerce(time, UtcDateTime).label("now"))
         .where(
             run_states.c.run_id == sa.bindparam("in_run_id"),
-            run_states.c.status == RunStatus.RUNNING.value,
+            run_states.c.status == fixed(RunStatus.RUNNING.value),
         )
         .with_for_update()
         .cte("locked")
@@ -83,7 +79,7 @@ def _history(moved: sa.CTE) -> tuple[sa.Insert, sa.Insert]:
         "step": _bound("ended_step", attempts.c.step),
         "visit": _bound("ended_visit", attempts.c.visit),
         "number": _bound("ended_attempt", attempts.c.number),
-        "status": sa.literal(succeeded),
+        "status": fixed(succeeded),
         "fencing_token": _bound("with_token", attempts.c.fencing_token),
         "worker": _bound("ended_worker", attempts.c.worker),
         "started_at": _bound("ended_started_at", attempts.c.started_at),
@@ -96,8 +92,8 @@ def _history(moved: sa.CTE) -> tuple[sa.Insert, sa.Insert]:
         "slot": _bound("in_slot", step_runs.c.slot),
         "ordinal": _bound("ordinal", step_runs.c.ordinal),
         "horizon": _bound("ended_horizon", step_runs.c.horizon),
-        "status": sa.literal(completed),
-        "outcome": sa.literal("ok"),
+        "status": fixed(completed),
+        "outcome": fixed("ok"),
         "output": _bound("output", step_runs.c.output),
         "created_at": _bound("ended_created_at", step_runs.c.created_at),
         "finished_at": moved.c.now,
@@ -122,11 +118,11 @@ def _go_on_statement() -> sa.Select[Any]:
             step=sa.bindparam("next_step"),
             visit=sa.bindparam("next_visit"),
             status=_RUNNING,
-            attempt=1,
-            lost=0,
-            fencing_token=branches.c.fencing_token + 1,
+            attempt=fixed(1),
+            lost=fixed(0),
+            fencing_token=branches.c.fencing_token + fixed(1),
             horizon=sa.bindparam("ordinal"),
-            resends=0,
+            resends=fixed(0),
             created_at=locked.c.now,
             ready_at=locked.c.now,
             # An unchanged `due_at` keeps the update off the table's index.
@@ -134,7 +130,7 @@ def _go_on_statement() -> sa.Select[Any]:
                 (long_enough, branches.c.due_at),
                 else_=locked.c.now + sa.bindparam("lease", type_=sa.Interval()),
             ),
-            rung_at=None,
+            rung_at=sa.null(),
             started_at=locked.c.now,
             touched_at=locked.c.now,
             worker=sa.bindparam("next_worker"),
@@ -161,8 +157,8 @@ def _complete_statement() -> sa.Select[Any]:
         sa.update(run_states)
         .where(run_states.c.run_id == moved.c.run_id)
         .values(
-            status=RUN[(RunStatus.RUNNING, RunEvent.COMPLETE)].value,
-            last_error=None,
+            status=fixed(RUN[(RunStatus.RUNNING, RunEvent.COMPLETE)].value),
+            last_error=sa.null(),
             updated_at=moved.c.now,
             finished_at=moved.c.now,
         )
@@ -172,12 +168,12 @@ def _complete_statement() -> sa.Select[Any]:
     )
 
 
-_GO_ON: Final = _go_on_statement()
-_COMPLETE: Final = _complete_statement()
+_GO_ON: Final = Prepared(_go_on_statement())
+_COMPLETE: Final = Prepared(_complete_statement())
 
 
 def go_on(
-    connection: sa.Connection,
+    through: sa.Connection | Alone,
     ending: Ending,
     *,
     step: str,
@@ -199,14 +195,16 @@ def go_on(
         "lease": lease,
         "enough": lease * 2 / 3,
     }
-    row = connection.execute(_GO_ON, values).one_or_none()
-    return None if row is None else (row[0], row[1])
+    row = _GO_ON.first(through, values)
+    return None if row is None else (row[0].astimezone(UTC), row[1].astimezone(UTC))
 
 
-def complete(connection: sa.Connection, ending: Ending, *, at: datetime | None) -> datetime | None:
+def complete(
+    through: sa.Connection | Alone, ending: Ending, *, at: datetime | None
+) -> datetime | None:
     """End the attempt and the run with it; return the time. None means that nothing was done."""
-    row = connection.execute(_COMPLETE, _values(ending, at)).one_or_none()
-    return None if row is None else row[0]
+    row = _COMPLETE.first(through, _values(ending, at))
+    return None if row is None else row[0].astimezone(UTC)
 
 
 def _values(ending: Ending, at: datetime | None) -> dict[str, Any]:

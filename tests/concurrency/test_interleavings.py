@@ -193,3 +193,24 @@ def test_cancellation_during_the_single_statement_is_not_overwritten(world):
         committed.result(30)
     run = world.see(run_id)
     assert (run.status, run.step_runs[0].outcome) == ("cancelled", None)
+
+
+def test_cancellation_during_the_first_claim_is_not_overwritten(world):
+    """The claim begins before the cancellation is committed, and waits for it."""
+    executed: list[str] = []
+    run_id = world.start(single(lambda: executed.append("work")))
+    cancellation = db.engine.connect()
+    assert runs.lock(cancellation, run_id) is not None
+    assert runs.move(cancellation, run_id, RunEvent.CANCEL, now=NOON, error=None)
+
+    def commit():
+        with world.app.app_context():
+            assert wait_until(waits_for_a_lock, timeout=30)
+            cancellation.commit()
+            cancellation.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        committed = pool.submit(commit)
+        assert deliver(run_id, "work") == "run_not_active"
+        committed.result(30)
+    assert (world.see(run_id).status, executed) == ("cancelled", [])

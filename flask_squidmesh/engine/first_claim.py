@@ -1,0 +1,109 @@
+"""Claims the step with which a run begins, in one statement where the database can.
+
+Where `decide` would claim the step and set the run going, and nothing else,
+which `beginnings` knows, `store.claiming` does that in one statement. When it
+finds anything else, the general path of `claim` takes over; both leave the same
+rows and the same news.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from flask_squidmesh.definition import documents
+from flask_squidmesh.definition.code import WorkflowCode
+from flask_squidmesh.engine.memory import Held, Memory
+from flask_squidmesh.engine.news import News, Notice
+from flask_squidmesh.engine.runtime import Runtime, worker_name
+from flask_squidmesh.lifecycle.states import RunStatus, StepRunStatus
+from flask_squidmesh.store import claiming, prepared
+from flask_squidmesh.store.branches import Branch
+from flask_squidmesh.store.claiming import FirstClaim
+from flask_squidmesh.store.runs import RunRow
+
+
+def claim_first(runtime: Runtime, run_id: str, step: str) -> tuple[Held, News] | None:
+    """Claim *step* if its run begins with it and nobody did before; None: nothing was done."""
+    known = runtime.beginnings.with_step(step)
+    if not known or not prepared.is_possible(runtime.database):
+        return None
+
+    worker = worker_name()
+    found = claiming.claim_first(
+        prepared.Alone(runtime.database),
+        run_id,
+        step,
+        fingerprints=tuple(known),
+        worker=worker,
+        lease=timedelta(seconds=runtime.settings.lease_ttl),
+        at=runtime.clock.frozen_at,
+    )
+    if found is None:
+        return None
+    held = _held(runtime, known[found.fingerprint], found, _branch(run_id, step, found, worker))
+    return held, _news(held, found)
+
+
+def _held(runtime: Runtime, code: WorkflowCode, found: FirstClaim, branch: Branch) -> Held:
+    definition = code.definition
+    run = RunRow(
+        id=branch.run_id,
+        workflow=definition.name,
+        fingerprint=found.fingerprint,
+        trigger=found.trigger,
+        payload=found.payload,
+        schedule=found.schedule,
+        cron_window=found.cron_window,
+        idempotency_key=found.idempotency_key,
+        request_digest=found.request_digest,
+        replayed_from_run_id=found.replayed_from_run_id,
+        created_at=found.run_created_at,
+    )
+    return Held(
+        run=run,
+        definition=definition,
+        code=code,
+        inline=runtime.executable_steps(definition, code),
+        branch=branch,
+        memory=Memory(payload=documents.decode(found.payload), visits={branch.step: branch.visit}),
+        lease_until=found.due_at,
+        renewed=runtime.clock.monotonic(),
+    )
+
+
+def _branch(run_id: str, step: str, found: FirstClaim, worker: str) -> Branch:
+    return Branch(
+        run_id=run_id,
+        slot=0,
+        step=step,
+        visit=1,
+        status=StepRunStatus.RUNNING,
+        attempt=1,
+        lost=0,
+        fencing_token=1,
+        horizon=0,
+        resends=0,
+        created_at=found.created_at,
+        ready_at=found.ready_at,
+        due_at=found.due_at,
+        rung_at=found.rung_at,
+        started_at=found.now,
+        touched_at=found.now,
+        worker=worker,
+    )
+
+
+def _news(held: Held, found: FirstClaim) -> News:
+    run, branch = held.run, held.branch
+    common = {
+        "run_id": run.id,
+        "workflow": run.workflow,
+        "trigger": run.trigger,
+        "status": RunStatus.RUNNING.value,
+        "current_step": branch.step,
+    }
+    started = Notice("step_started", {**common, "step": branch.step, "attempt": branch.attempt})
+    if found.before == RunStatus.RUNNING:
+        return News(notices=(started,))
+    moved = {"from_status": found.before.value, "to_status": RunStatus.RUNNING.value}
+    return News(notices=(started, Notice("run_transition", {**common, **moved})))

@@ -1,0 +1,125 @@
+"""Statements that are rendered once and from then on handed to the driver as text.
+
+For the few that every run and every step executes, on PostgreSQL. SQLAlchemy
+keeps compiled statements, too, but prepares each execution anew: it collects
+and processes the parameters one by one and sets a result up. Here the text is
+kept, constants stand in it, and what is bound is plain data that the drivers
+know. psycopg sees the same text again and has the server prepare it.
+
+Such a statement is executed in a transaction that is open already, through its
+connection, or as its own transaction, through `Alone`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from flask_squidmesh.store import transaction
+
+logger = logging.getLogger(__name__)
+
+_DRIVERS: Final = ("psycopg", "psycopg2")
+"""The drivers that take the text of ids, aware times, lists and intervals as they are."""
+
+_TRANSLATED: Final = "schema_translate_map"
+
+
+def is_possible(database: sa.Engine | sa.Connection | Alone) -> bool:
+    """Return whether the database can write to several tables in one statement."""
+    return database.dialect.name == "postgresql"
+
+
+def fixed(value: str | int) -> sa.ColumnElement[Any]:
+    """Return a number, or a word of ours such as a status, as a part of the statement's text."""
+    return sa.literal_column(str(value) if isinstance(value, int) else f"'{value}'")
+
+
+class Prepared:
+    """A statement that returns one row at most."""
+
+    def __init__(self, statement: sa.Select[Any]) -> None:
+        self._statement = statement
+        self._texts: dict[str, str] = {}
+
+    def text(self, database: sa.Engine | sa.Connection) -> str | None:
+        """Return the statement as text, None where SQLAlchemy must make it for each execution."""
+        dialect = database.dialect
+        if dialect.driver not in _DRIVERS or _TRANSLATED in database.get_execution_options():
+            return None
+        text = self._texts.get(dialect.driver)
+        if text is None:
+            text = self._texts[dialect.driver] = str(self._statement.compile(dialect=dialect))
+        return text
+
+    def first(
+        self, through: sa.Connection | Alone, values: Mapping[str, Any]
+    ) -> Sequence[Any] | None:
+        """Execute the statement with *values* and return its row, None when it has none."""
+        if isinstance(through, Alone):
+            return through.first(self, values)
+        text = self.text(through)
+        if text is None:
+            return through.execute(self._statement, values).first()
+        return through.exec_driver_sql(text, values).first()
+
+
+class Alone:
+    """Executes statements each as its own transaction, repeated after a passing failure.
+
+    A database that is away is tried for *patience* seconds, see `transaction`.
+
+    The statement goes straight to the driver, on a connection of the engine's
+    pool. Where somebody listens to the engine or reads its log it goes through
+    SQLAlchemy, so that they hear of it; and so it does after any failure, since
+    SQLAlchemy knows what that means. The statements are guarded: to repeat one
+    that was executed changes nothing.
+    """
+
+    def __init__(self, engine: transaction.Engine, *, patience: float = 0.0) -> None:
+        self._engine = engine
+        self._patience = patience
+
+    @property
+    def dialect(self) -> sa.Dialect:
+        return self._engine.dialect
+
+    def first(self, statement: Prepared, values: Mapping[str, Any]) -> Sequence[Any] | None:
+        """Execute *statement* and return its row, None when it has none."""
+        text = statement.text(self._engine)
+        if text is not None and not _is_heard(self._engine):
+            try:
+                return self._directly(text, values)
+            except (self._engine.dialect.loaded_dbapi.Error, sa.exc.SQLAlchemyError) as error:
+                # If it comes again it is raised below, as what it is.
+                logger.debug("a statement is repeated after %s", type(error).__name__)
+        return transaction.run_alone(
+            self._engine, lambda c: statement.first(c, values), patience=self._patience
+        )
+
+    def _directly(self, text: str, values: Mapping[str, Any]) -> Sequence[Any] | None:
+        pooled = self._engine.raw_connection()
+        try:
+            driver: Any = pooled.dbapi_connection
+            was = driver.autocommit
+            driver.autocommit = True
+            cursor = driver.cursor()
+            cursor.execute(text, values)
+            row: Sequence[Any] | None = cursor.fetchone()
+            cursor.close()
+            driver.autocommit = was
+        except BaseException:
+            # Whatever state it is in, nobody else gets it.
+            pooled.invalidate()
+            raise
+        pooled.close()
+        return row
+
+
+def _is_heard(engine: sa.Engine) -> bool:
+    """Return whether anybody would miss a statement that SQLAlchemy does not execute."""
+    listened_to = getattr(engine, "_has_events", True)
+    return bool(listened_to) or engine.logger.isEnabledFor(logging.INFO)
