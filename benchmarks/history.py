@@ -142,7 +142,7 @@ def _id(random: Random, at: datetime) -> str:
 
 
 def _insert(connection: sa.Connection, drafts: Iterator[dict[str, Any]]) -> None:
-    cursor = connection.connection.cursor()
+    cursor: Any = connection.connection.cursor()
     if not hasattr(cursor, "copy"):
         rows: list[dict[str, Any]] = []
         for draft in drafts:
@@ -192,7 +192,7 @@ def _plain(column: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
 
 def _value(connection: sa.Connection, table: str, column: sa.Column[Any]) -> sa.ColumnElement[Any]:
     """Return what a column is filled with, made of its specimen and the draft."""
-    own = sa.literal_column(f"history_{table}.{_quoted(column.name)}")
+    own: sa.ColumnElement[Any] = sa.literal_column(f"history_{table}.{_quoted(column.name)}")
     draft = _drafts.c
     if column.name in ("id", "run_id"):
         return draft.id
@@ -203,15 +203,13 @@ def _value(connection: sa.Connection, table: str, column: sa.Column[Any]) -> sa.
     if (table, column.name) == ("runs", "replayed_from_run_id"):
         return draft.source
     if (table, column.name) == ("audit_events", "metadata"):
-        replayed = sa.literal_column("'replayed'")
-        told = sa.literal_column("""'{"source_run_id":"'""").concat(draft.source_text)
-        return sa.case(
-            (
-                sa.literal_column("history_audit_events.type") == replayed,
-                told.concat(sa.literal_column("""'"}'""")),
-            ),
-            else_=own,
+        is_replayed: sa.ColumnElement[bool] = sa.literal_column(
+            "history_audit_events.type = 'replayed'"
         )
+        told: sa.ColumnElement[str] = sa.literal_column("""'{"source_run_id":"'""").concat(
+            draft.source_text
+        )
+        return sa.case((is_replayed, told.concat(sa.literal_column("""'"}'"""))), else_=own)
     if isinstance(column.type, models.UtcDateTime):
         return _shifted(connection, own)
     if column.name in ("payload", "output", "idempotency_key") and table != "audit_events":

@@ -70,7 +70,7 @@ def ship(order: str) -> dict[str, Any]:
     return {"parcel": {"order": order, "carrier": "mule", "tracking": "M-000000000000"}}
 
 
-def notify(order: str) -> None:
+def notify() -> None:
     """Write to the customer."""
     _take(0.1)
 
