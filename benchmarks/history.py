@@ -78,7 +78,7 @@ def seed(engine: sa.Engine, *, runs: int, seed: int = 1, until: datetime) -> Non
 
 
 def _is_superuser(connection: sa.Connection) -> bool:
-    return connection.scalar(sa.text("SHOW is_superuser")) == "on"
+    return str(connection.scalar(sa.text("SHOW is_superuser"))) == "on"
 
 
 def _draft(
