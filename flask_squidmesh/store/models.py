@@ -141,10 +141,22 @@ run_states = _table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("updated_at", UtcDateTime, nullable=False),
     sa.Column("finished_at", UtcDateTime),
+    # Copies of what the run was asked for, so that one index serves every filter of a list.
+    # Null in rows of releases that did not know these columns.
+    sa.Column("workflow", NAME),
+    sa.Column("trigger", NAME),
     _key("run_states", "run_id"),
     _of_run("run_states"),
     _one_of("run_states", "status", tuple(states.RunStatus)),
     sa.Index(conv(f"{PREFIX}run_states_status_idx"), "status", "created_at", "run_id"),
+    sa.Index(
+        conv(f"{PREFIX}run_states_workflow_idx"),
+        "status",
+        "workflow",
+        "trigger",
+        "created_at",
+        "run_id",
+    ),
 )
 
 branches = _table(
@@ -174,6 +186,13 @@ branches = _table(
         "due_at",
         postgresql_where=sa.text("due_at IS NOT NULL"),
         sqlite_where=sa.text("due_at IS NOT NULL"),
+    ),
+    sa.Index(
+        conv(f"{PREFIX}branches_lease_idx"),
+        "status",
+        "due_at",
+        postgresql_where=sa.text("status = 'running'"),
+        sqlite_where=sa.text("status = 'running'"),
     ),
 )
 
