@@ -7,7 +7,7 @@ Copies workflow and trigger of every run next to its status, so that one index
 serves every filter of a list, and gives the leases an index of their own.
 Workers of the release before can go on while it runs and afterwards, but wait
 for it: on PostgreSQL it locks squidmesh_run_states until it is committed, for
-about twenty seconds per million runs. What is there already is left alone, so
+about half a minute per million runs. What is there already is left alone, so
 with many runs most of it can be done beforehand, without a lock that lasts; see
 "Large tables" in the guide for operators.
 """
