@@ -19,6 +19,7 @@ from flask_squidmesh.store.models import run_states, runs, step_runs
 from flask_squidmesh.testing import run_until_idle
 from tests.contract import host
 from tests.contract.host import db, make_world
+from tests.load.plans import read_by
 
 RUNS = 3_000
 LIMIT = 10
@@ -148,18 +149,11 @@ def wasted(url, statement, parameters):
             ]
         explained = "EXPLAIN (ANALYZE, FORMAT JSON) " + statement
         (plan,) = connection.exec_driver_sql(explained, parameters).scalar_one()
-        return [line for line, rows in read_by(plan["Plan"]) if rows > (LIMIT + 1) * len(WORKFLOWS)]
-
-
-def read_by(node):
-    """Yield what each part of a plan reads, and how many rows that are."""
-    # Outputs are bounded by the page that they belong to.
-    if "Relation Name" in node and node["Relation Name"] != step_runs.name:
-        left = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
-        rows = node["Actual Loops"] * (node["Actual Rows"] + left)
-        yield f"{node['Node Type']} on {node['Relation Name']}: {rows:.0f} rows", rows
-    for part in node.get("Plans", ()):
-        yield from read_by(part)
+        return [
+            line
+            for line, rows in read_by(plan["Plan"])
+            if step_runs.name not in line and rows > (LIMIT + 1) * len(WORKFLOWS)
+        ]
 
 
 class Written(Workflow):
