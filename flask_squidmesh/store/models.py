@@ -189,8 +189,8 @@ branches = _table(
     ),
     sa.Index(
         conv(f"{PREFIX}branches_lease_idx"),
-        "status",
         "due_at",
+        "status",
         postgresql_where=sa.text("status = 'running'"),
         sqlite_where=sa.text("status = 'running'"),
     ),

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 
 from benchmarks import history
 from benchmarks.specimens import WORKFLOWS
-from flask_squidmesh import Workflow, complete, manual, step
+from flask_squidmesh import Workflow, complete, cron, manual, step
 from flask_squidmesh.ids import new_id
 from flask_squidmesh.store import runs as store
 from flask_squidmesh.store.models import run_states, runs, step_runs
-from flask_squidmesh.testing import run_until_idle
+from flask_squidmesh.testing import freeze, run_until_idle, tick
 from tests.contract import host
 from tests.contract.host import db, make_world
 from tests.load.plans import read_by
@@ -163,6 +163,28 @@ class Written(Workflow):
     other = manual()
     work = step(lambda: None)
     transitions = [work >> complete]
+
+
+def test_every_way_to_start_a_run_copies_what_lists_are_filtered_by(world):
+    class Yearly(Written):
+        name = "yearly"
+        new_year = cron("0 0 1 1 *")
+
+    world.squidmesh.register(Yearly)
+    with freeze(datetime(2026, 12, 31, 23, 59, tzinfo=UTC)) as clock:
+        tick()
+        run_id = world.start(Written)
+        world.squidmesh.start_run(Written, session=db.session, idempotency_key="k")
+        db.session.commit()
+        world.squidmesh.replay_run(run_id, actor="ada")
+        clock.advance(seconds=120)
+        assert tick().started == 1
+    with db.engine.connect() as connection:
+        columns = (run_states.c.workflow, run_states.c.trigger, runs.c.workflow, runs.c.trigger)
+        query = sa.select(*columns).join(runs, runs.c.id == run_states.c.run_id)
+        found = connection.execute(query).all()
+    assert sorted(row[:2] for row in found) == [("written", "go")] * 3 + [("yearly", "new_year")]
+    assert all(row[:2] == row[2:] for row in found)
 
 
 def test_runs_of_the_release_before_are_found_by_every_filter(world):

@@ -84,7 +84,7 @@ def add_indexes() -> None:
         )
         op.execute(
             "CREATE INDEX IF NOT EXISTS squidmesh_branches_lease_idx "
-            "ON squidmesh_branches (status, due_at) WHERE status = 'running'"
+            "ON squidmesh_branches (due_at, status) WHERE status = 'running'"
         )
         return
     op.create_index(
@@ -95,6 +95,6 @@ def add_indexes() -> None:
     op.create_index(
         op.f("squidmesh_branches_lease_idx"),
         "squidmesh_branches",
-        ["status", "due_at"],
+        ["due_at", "status"],
         sqlite_where=sa.text("status = 'running'"),
     )
