@@ -19,9 +19,17 @@ from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.exceptions import InvalidRunId, RunNotFound
 from flask_squidmesh.ids import parse_id, parse_prefix
 from flask_squidmesh.lifecycle.states import AttemptStatus, RunStatus, StepRunStatus
-from flask_squidmesh.store import audit, branches, history, listing, runs, transaction
+from flask_squidmesh.store import (
+    audit,
+    branches,
+    contexts,
+    history,
+    listing,
+    runs,
+    transaction,
+)
 from flask_squidmesh.store.branches import Branch
-from flask_squidmesh.store.history import AttemptRow, Output, StepRunRow
+from flask_squidmesh.store.history import AttemptRow, StepRunRow
 from flask_squidmesh.store.listing import Filters
 from flask_squidmesh.store.runs import RunRow, StateRow
 from flask_squidmesh.types import Attempt, AuditEvent, Run, RunPage, StepRun, StepState
@@ -67,11 +75,14 @@ def load_run(
         run,
         state,
         active[0].step if active else None,
-        [
-            (row.step, row.output)
-            for row in in_order
-            if row.outcome is not None and row.output is not None
-        ],
+        assemble_context(
+            definition,
+            (
+                (row.step, row.output)
+                for row in in_order
+                if row.outcome is not None and row.output is not None
+            ),
+        ),
         steps=chronicle.step_states(),
         step_runs=chronicle.step_runs,
         audit_events=events,
@@ -138,11 +149,21 @@ def _build_all(
         if state.finished_at is None and definitions[run.id].mode == "transition"
     ]
     active = branches.steps_of(connection, standing) if standing else {}
+    over = [run.id for run, state in page if state.finished_at is not None]
+    kept = contexts.of_runs(connection, over) if over else {}
     # No run has an output before its first step has ended.
-    begun = [run.id for run, state in page if state.status != RunStatus.PENDING]
+    begun = [
+        run.id for run, state in page if state.status != RunStatus.PENDING and run.id not in kept
+    ]
     outputs = history.outputs_of(connection, begun) if begun else {}
     for run, state in page:
-        yield _build(definitions[run.id], run, state, active.get(run.id), outputs.get(run.id, ()))
+        definition, document = definitions[run.id], kept.get(run.id)
+        context = (
+            assemble_context(definition, outputs.get(run.id, ()))
+            if document is None
+            else documents.decode(document)
+        )
+        yield _build(definition, run, state, active.get(run.id), context)
 
 
 def _make_cursor(run: RunRow) -> str:
@@ -168,7 +189,7 @@ def _build(
     run: RunRow,
     state: StateRow,
     active_step: str | None,
-    outputs: Iterable[Output],
+    context: Mapping[str, Any],
     **chronicle: Any,
 ) -> Run:
     last_error = None if state.last_error is None else documents.decode(state.last_error)
@@ -179,7 +200,7 @@ def _build(
         trigger=run.trigger,
         status=state.status.value,
         payload=documents.decode(run.payload),
-        context=assemble_context(definition, outputs),
+        context=context,
         current_step=_current_step(definition, state.status, active_step, last_error),
         last_error=last_error,
         replayed_from_run_id=run.replayed_from_run_id,

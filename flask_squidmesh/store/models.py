@@ -14,6 +14,7 @@ are small rows without documents:
 * `step_runs` and `attempts`: the history, inserted when a step run or an
   attempt ends. `ordinal` counts the endings of a run's attempts; a step run
   sees the outputs up to its `horizon`, so its input can be rebuilt at any time.
+* `contexts`: what the outputs of a long run added up to, written once it is over.
 * `joins`: how many dependencies a step, or the run's completion, still misses.
 
 Documents (payload, output, error ...) are JSON in text columns, encoded by us:
@@ -231,6 +232,14 @@ attempts = _table(
     _key("attempts", "run_id", "ordinal"),
     _of_run("attempts"),
     _one_of("attempts", "status", states.terminal(states.ATTEMPT)),
+)
+
+contexts = _table(
+    "contexts",
+    sa.Column("run_id", _id(), nullable=False),
+    sa.Column("document", DOCUMENT, nullable=False),
+    _key("contexts", "run_id"),
+    _of_run("contexts"),
 )
 
 joins = _table(

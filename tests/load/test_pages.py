@@ -9,13 +9,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
+from marshmallow import fields
 
 from benchmarks import history
 from benchmarks.specimens import WORKFLOWS
 from flask_squidmesh import Workflow, complete, cron, manual, step
+from flask_squidmesh.engine.keep import LONG
 from flask_squidmesh.ids import new_id
 from flask_squidmesh.store import runs as store
-from flask_squidmesh.store.models import run_states, runs, step_runs
+from flask_squidmesh.store.models import contexts, run_states, runs, step_runs
 from flask_squidmesh.testing import freeze, run_until_idle, tick
 from tests.contract import host
 from tests.contract.host import db, make_world
@@ -117,14 +119,14 @@ def executing():
         sa.event.remove(db.engine, "before_cursor_execute", note)
 
 
-def test_a_page_is_three_statements_at_most(squidmesh):
+def test_a_page_is_four_statements_at_most(squidmesh):
     for filters in FILTERS:
         squidmesh.list_runs(**filters)
         with executing() as executed:
             squidmesh.list_runs(**filters)
-        # Of finished runs nobody asks where they stand: the page and its outputs, and before
-        # them what the open one of workflow and trigger may be.
-        assert len(executed) <= 2 + (filters in MERGED), filters
+        # Of finished runs nobody asks where they stand: the page, contexts that are kept and
+        # outputs of the others, and before them what the open one of workflow and trigger may be.
+        assert len(executed) <= 3 + (filters in MERGED), filters
 
 
 @pytest.mark.parametrize("after", [0, RUNS // 10], ids=["first", "following"])
@@ -154,6 +156,60 @@ def wasted(url, statement, parameters):
             for line, rows in read_by(plan["Plan"])
             if step_runs.name not in line and rows > (LIMIT + 1) * len(WORKFLOWS)
         ]
+
+
+def counted(n=0):
+    if n == LONG:
+        raise OSError("enough")
+    return {"n": n + 1, f"at_{n % 7}": n}
+
+
+class Turning(Workflow):
+    """A loop with more visits than a short run has."""
+
+    go = manual()
+    turn = step(counted)
+    transitions = [turn >> turn, turn.on_error(complete)]
+
+
+class Spread(Workflow):
+    """As many steps side by side; the last one waits for the others, and may fail."""
+
+    go = manual(fail=fields.Boolean(load_default=False))
+    sides = [step(lambda n=n: {f"side_{n}": n}) for n in range(LONG)]
+    locals().update({f"side_{n}": side for n, side in enumerate(sides)})
+    last = step(lambda fail: 1 / 0 if fail else {"last": 1}, after=list(sides))
+    del sides
+
+
+@pytest.mark.parametrize(
+    ("workflow", "payload", "status"),
+    [
+        (Turning, {}, "completed"),
+        (Spread, {}, "completed"),
+        (Spread, {"fail": True}, "failed"),
+    ],
+)
+def test_context_of_a_long_run_that_is_over_is_read_in_one_piece(world, workflow, payload, status):
+    run_id = world.start(workflow, payload)
+    run_until_idle()
+    with executing() as executed:
+        (listed,) = world.squidmesh.list_runs()
+    assert [text for text, _ in executed if "squidmesh_step_runs" in text] == []
+    put_together = world.see(run_id)
+    assert listed == put_together.without_history() == world.squidmesh.inspect_run(run_id)
+    assert (listed.status, len(listed.context) > 7) == (status, True)
+    # It is a copy: who died before it was made has done no harm.
+    with db.engine.begin() as connection:
+        assert connection.execute(sa.delete(contexts)).rowcount == 1
+    assert list(world.squidmesh.list_runs()) == [listed]
+
+
+def test_context_of_a_short_run_is_not_kept(world):
+    world.start(Written)
+    run_until_idle()
+    with db.engine.connect() as connection:
+        assert connection.execute(sa.select(contexts)).all() == []
 
 
 class Written(Workflow):
@@ -198,10 +254,10 @@ def test_runs_of_the_release_before_are_found_by_every_filter(world):
             .where(run_states.c.run_id.in_(matching({})[1:3]))
             .values(workflow=None, trigger=None)
         )
-    for status, workflow, trigger in itertools.product(
-        (None, "completed", "pending"), (None, "written"), (None, "go", "other")
+    for values in itertools.product(
+        ("written", None), ("completed", "pending", None), ("go", "other", None)
     ):
-        given = {"status": status, "workflow": workflow, "trigger": trigger}
+        given = dict(zip(("workflow", "status", "trigger"), values, strict=True))
         filters = {name: value for name, value in given.items() if value}
         found = [run.id for page in pages(world.squidmesh, filters, limit=1) for run in page]
         assert found == matching(filters), filters
@@ -212,6 +268,7 @@ def test_more_workflows_than_one_statement_reads(world):
     first, count = world.start(Written, trigger="go"), 230
     with db.engine.begin() as connection:
         pattern = store.find(connection, first)
+        assert pattern is not None
         for number in range(count):
             name, created = f"written_{number:03}", pattern.created_at + timedelta(seconds=number)
             run = replace(pattern, id=new_id(), workflow=name, created_at=created)

@@ -72,6 +72,7 @@ def test_what_is_done_beforehand_leaves_nothing_for_the_revision(connection: sa.
         while apart.execute(sa.text(statement)).rowcount > 0:
             pass
     assert copies(connection) == wanted
-    assert schema(connection) == before
+    done, new = schema(connection), "squidmesh_contexts"
+    assert done == {name: table for name, table in before.items() if name != new}
     run(connection, "upgrade")
     assert schema(connection) == before

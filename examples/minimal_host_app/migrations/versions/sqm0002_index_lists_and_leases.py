@@ -4,7 +4,8 @@ Installed by "flask squidmesh install". It is part of this application's
 history now: commit it, and do not change "revision" or "squidmesh_migration".
 
 Copies workflow and trigger of every run next to its status, so that one index
-serves every filter of a list, and gives the leases an index of their own.
+serves every filter of a list, gives the leases an index of their own, and
+makes room for the contexts of long runs that are over.
 Workers of the release before can go on while it runs and afterwards, but wait
 for it: on PostgreSQL it locks squidmesh_run_states until it is committed, for
 about half a minute per million runs. What is there already is left alone, so
@@ -14,6 +15,7 @@ with many runs most of it can be done beforehand, without a lock that lasts; see
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import mysql
 
 # revision identifiers, used by Alembic.
 revision = "sqm0002"
@@ -28,6 +30,7 @@ squidmesh_migration = 2
 def upgrade(engine_name: str = "") -> None:
     if engine_name:  # another database of an application with several
         return
+    create_contexts()
     add_columns()
     fill_columns()
     add_indexes()
@@ -40,10 +43,30 @@ def downgrade(engine_name: str = "") -> None:
     op.drop_index(op.f("squidmesh_run_states_workflow_idx"), "squidmesh_run_states")
     op.drop_column("squidmesh_run_states", "trigger")
     op.drop_column("squidmesh_run_states", "workflow")
+    op.drop_table("squidmesh_contexts")
 
 
 def is_postgresql():
     return op.get_context().dialect.name == "postgresql"
+
+
+def create_contexts() -> None:
+    op.create_table(
+        "squidmesh_contexts",
+        sa.Column("run_id", sa.Uuid(as_uuid=False), nullable=False),
+        sa.Column(
+            "document",
+            sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("run_id", name=op.f("squidmesh_contexts_pkey")),
+        sa.ForeignKeyConstraint(
+            ["run_id"],
+            ["squidmesh_runs.id"],
+            name=op.f("squidmesh_contexts_run_id_fkey"),
+            ondelete="CASCADE",
+        ),
+    )
 
 
 def add_columns() -> None:
