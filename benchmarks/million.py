@@ -99,10 +99,12 @@ def reads(full: Solo, empty: Solo, *, times: int) -> Iterator[Reading]:
     """Look at single runs, and at what waits, in both databases."""
     both = [(here, [here.run(FiveSteps) for _ in range(5)][-1]) for here in (full, empty)]
     for name, ask in ASKED.items():
-        took = []
-        for here, run_id in both:
-            with here.app.app_context():
-                took.append(milliseconds(partial(ask, here, run_id), times))
+        took: tuple[list[float], list[float]] = ([], [])
+        for _ in range(times):
+            for values, (here, run_id) in zip(took, both, strict=True):
+                with here.app.app_context():
+                    # In turns, each after a call that warms everything up.
+                    values += milliseconds(partial(ask, here, run_id), 1)
         slower = statistics.median(took[0]) / statistics.median(took[1])
         yield Reading(f"{name}, p95", percentile(took[0], 95), "ms")
         yield Reading(f"{name}, full against empty", slower, "x")
