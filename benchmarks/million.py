@@ -104,7 +104,7 @@ def reads(full: Solo, empty: Solo, *, times: int) -> Iterator[Reading]:
             for values, (here, run_id) in zip(took, both, strict=True):
                 with here.app.app_context():
                     # In turns, each after a call that warms everything up.
-                    values += milliseconds(partial(ask, here, run_id), 1)
+                    values.extend(milliseconds(partial(ask, here, run_id), 1))
         slower = statistics.median(took[0]) / statistics.median(took[1])
         yield Reading(f"{name}, p95", percentile(took[0], 95), "ms")
         yield Reading(f"{name}, full against empty", slower, "x")
