@@ -120,7 +120,17 @@ def test_examples_run(path, tmp_path):
 @pytest.mark.parametrize("path", DOCUMENTS, ids=label)
 def test_a_block_that_is_not_run_says_why(path):
     for block in blocks(path):
-        assert block.info in {"", "python", "python notest", "sh", "ini", "text", "mermaid", "json"}
+        assert block.info in {
+            "",
+            "python",
+            "python notest",
+            "sh",
+            "ini",
+            "text",
+            "mermaid",
+            "json",
+            "sql",
+        }
         if block.info == "python notest":
             assert block.before.rstrip().endswith("-->"), f"{label(path)}:{block.line}"
 

@@ -8,8 +8,8 @@ safe to share between threads or to use after a fork.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 
 from celery.exceptions import AlwaysEagerIgnored
@@ -59,11 +59,15 @@ class Line:
         self._producer: Any = None
         self._probe: Any = None
 
-    def send(self, ring: Ring) -> None:
-        """Publish one message; raises what the transport raises."""
+    def send(self, rings: Sequence[Ring]) -> None:
+        """Publish a message for each; raises what the transport raises.
+
+        Several go out together where the transport can do that. Of those that
+        failed nobody knows which have arrived; sent again, some come twice.
+        """
         in_use = self._connection is not None
         try:
-            self._publish(ring)
+            self._publish(rings)
         except Exception:
             self.close()
             # A connection that was idle may have been cut: only a fresh one
@@ -71,7 +75,7 @@ class Line:
             if not in_use:
                 raise
             try:
-                self._publish(ring)
+                self._publish(rings)
             except Exception:
                 self.close()
                 raise
@@ -116,15 +120,18 @@ class Line:
             with suppress(Exception):
                 connection.release()
 
-    def _publish(self, ring: Ring) -> None:
+    def _publish(self, rings: Sequence[Ring]) -> None:
         self._open()
-        if self._celery.conf.task_always_eager:
-            # It says that send_task does not look at task_always_eager: we rely on that.
-            with warnings.catch_warnings():
+        with ExitStack() as around:
+            if self._celery.conf.task_always_eager:
+                # It says that send_task does not look at task_always_eager: we rely on that.
+                around.enter_context(warnings.catch_warnings())
                 warnings.simplefilter("ignore", AlwaysEagerIgnored)
+            # Since kombu 5.7, and of use on Redis: one round trip for all instead of one for each.
+            if len(rings) > 1 and hasattr(self._producer, "batch"):
+                around.enter_context(self._producer.batch(max_size=len(rings)))
+            for ring in rings:
                 self._send_task(ring)
-        else:
-            self._send_task(ring)
 
     def _send_task(self, ring: Ring) -> None:
         self._celery.send_task(

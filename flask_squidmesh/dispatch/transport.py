@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 PATIENCE: Final = 1.5
 COOLDOWN: Final = 3.0
 
+#: So many messages go out at once; a silent broker is noticed after any of such groups.
+TOGETHER: Final = 50
+
 _T = TypeVar("_T")
 _Job = tuple["Future[Any]", contextvars.Context, Callable[[Line], Any]]
 
@@ -74,10 +77,10 @@ class Transport:
         last_call = deadline - self._patience / 4
 
         def send(line: Line) -> int:
-            for sent, ring in enumerate(rings):
+            for sent in range(0, len(rings), TOGETHER):
                 if self._clock.monotonic() >= last_call:
                     return sent
-                line.send(ring)
+                line.send(rings[sent : sent + TOGETHER])
             return len(rings)
 
         sent = (self._ask(send, deadline) or 0) if rings else 0

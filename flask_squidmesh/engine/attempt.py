@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from flask_squidmesh.engine import step_log
 from flask_squidmesh.engine.claim import take
+from flask_squidmesh.engine.keep import keep_context
 from flask_squidmesh.engine.news import News
 from flask_squidmesh.engine.perform import perform
 from flask_squidmesh.engine.runtime import Runtime
@@ -41,5 +42,7 @@ def deliver(
                 performed = perform(runtime, held, is_ending=is_ending)
             settled = settle(runtime, held, performed, go_on=may_continue())
         after_commit(settled.news)
+        if settled.held is None:
+            keep_context(runtime, held, settled.news)
         held = settled.held
     return taking.word

@@ -19,9 +19,18 @@ from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.exceptions import InvalidRunId, RunNotFound
 from flask_squidmesh.ids import parse_id, parse_prefix
 from flask_squidmesh.lifecycle.states import AttemptStatus, RunStatus, StepRunStatus
-from flask_squidmesh.store import audit, branches, history, runs, transaction
+from flask_squidmesh.store import (
+    audit,
+    branches,
+    contexts,
+    history,
+    listing,
+    runs,
+    transaction,
+)
 from flask_squidmesh.store.branches import Branch
 from flask_squidmesh.store.history import AttemptRow, StepRunRow
+from flask_squidmesh.store.listing import Filters
 from flask_squidmesh.store.runs import RunRow, StateRow
 from flask_squidmesh.types import Attempt, AuditEvent, Run, RunPage, StepRun, StepState
 
@@ -45,24 +54,35 @@ def load_run(
     found = runs.find_with_state(connection, run_id)
     if found is None:
         raise RunNotFound(run_id)
-    active = branches.of_run(connection, run_id)
-    ended = history.step_runs_of(connection, [run_id])
-    definition = runtime.definition(connection, found[0])
+    run, state = found
+    definition = runtime.definition(connection, run)
     if not include_history:
-        return _build(definition, *found, active, ended)
+        (only,) = _build_all(runtime, connection, [found])
+        return only
+    active = branches.of_run(connection, run_id)
+    ended = history.step_runs_of(connection, run_id)
+    in_order = sorted(ended, key=lambda row: row.ordinal)
     chronicle = _Chronicle(
         definition,
-        documents.decode(found[0].payload),
+        documents.decode(run.payload),
         active,
-        ended,
+        in_order,
         history.attempts_of(connection, run_id),
     )
     events = tuple(_audit_event(row) for row in audit.of_run(connection, run_id))
     return _build(
         definition,
-        *found,
-        active,
-        ended,
+        run,
+        state,
+        active[0].step if active else None,
+        assemble_context(
+            definition,
+            (
+                (row.step, row.output)
+                for row in in_order
+                if row.outcome is not None and row.output is not None
+            ),
+        ),
         steps=chronicle.step_states(),
         step_runs=chronicle.step_runs,
         audit_events=events,
@@ -90,14 +110,8 @@ def list_runs(
     before = None if after is None else _read_cursor(after)
 
     def work(connection: transaction.Connection) -> RunPage:
-        found = runs.list_newest(
-            connection,
-            workflow=workflow,
-            status=status,
-            trigger=trigger,
-            before=before,
-            limit=limit + 1,
-        )
+        filters = Filters(workflow=workflow, status=status, trigger=trigger)
+        found = listing.list_newest(connection, filters, before=before, limit=limit + 1)
         page, has_more = found[:limit], len(found) > limit
         items = tuple(_build_all(runtime, connection, page))
         return RunPage(items, _make_cursor(page[-1][0]) if has_more else None)
@@ -127,17 +141,29 @@ def _build_all(
     connection: transaction.Connection,
     page: Sequence[tuple[RunRow, StateRow]],
 ) -> Iterable[Run]:
-    ids = [run.id for run, _ in page]
-    active: dict[str, list[Branch]] = {}
-    ended: dict[str, list[StepRunRow]] = {}
-    if ids:
-        for branch in branches.of_runs(connection, ids):
-            active.setdefault(branch.run_id, []).append(branch)
-        for row in history.step_runs_of(connection, ids):
-            ended.setdefault(row.run_id, []).append(row)
+    definitions = {run.id: runtime.definition(connection, run) for run, _ in page}
+    # Where a run stands is told of those that stand at one step; others may be at thousands.
+    standing = [
+        run.id
+        for run, state in page
+        if state.finished_at is None and definitions[run.id].mode == "transition"
+    ]
+    active = branches.steps_of(connection, standing) if standing else {}
+    over = [run.id for run, state in page if state.finished_at is not None]
+    kept = contexts.of_runs(connection, over) if over else {}
+    # No run has an output before its first step has ended.
+    begun = [
+        run.id for run, state in page if state.status != RunStatus.PENDING and run.id not in kept
+    ]
+    outputs = history.outputs_of(connection, begun) if begun else {}
     for run, state in page:
-        definition = runtime.definition(connection, run)
-        yield _build(definition, run, state, active.get(run.id, []), ended.get(run.id, []))
+        definition, document = definitions[run.id], kept.get(run.id)
+        context = (
+            assemble_context(definition, outputs.get(run.id, ()))
+            if document is None
+            else documents.decode(document)
+        )
+        yield _build(definition, run, state, active.get(run.id), context)
 
 
 def _make_cursor(run: RunRow) -> str:
@@ -162,12 +188,11 @@ def _build(
     definition: Definition,
     run: RunRow,
     state: StateRow,
-    active: Sequence[Branch],
-    ended: Sequence[StepRunRow],
+    active_step: str | None,
+    context: Mapping[str, Any],
     **chronicle: Any,
 ) -> Run:
     last_error = None if state.last_error is None else documents.decode(state.last_error)
-    in_order = sorted(ended, key=lambda row: row.ordinal)
     return Run(
         id=run.id,
         workflow=run.workflow,
@@ -175,8 +200,8 @@ def _build(
         trigger=run.trigger,
         status=state.status.value,
         payload=documents.decode(run.payload),
-        context=assemble_context(definition, in_order),
-        current_step=_current_step(definition, state.status, active, last_error),
+        context=context,
+        current_step=_current_step(definition, state.status, active_step, last_error),
         last_error=last_error,
         replayed_from_run_id=run.replayed_from_run_id,
         created_at=run.created_at,
@@ -189,14 +214,12 @@ def _build(
 def _current_step(
     definition: Definition,
     status: RunStatus,
-    active: Sequence[Branch],
+    active_step: str | None,
     last_error: Mapping[str, Any] | None,
 ) -> str | None:
     if status == RunStatus.FAILED:
         return None if last_error is None else last_error.get("step")
-    if definition.mode == "transition" and active:
-        return active[0].step
-    return None
+    return active_step if definition.mode == "transition" else None
 
 
 def _audit_event(row: audit.AuditRow) -> AuditEvent:
@@ -222,17 +245,17 @@ class _Chronicle:
         definition: Definition,
         payload: Mapping[str, Any],
         active: Sequence[Branch],
-        ended: Sequence[StepRunRow],
+        in_order: Sequence[StepRunRow],
         attempts: Sequence[AttemptRow],
     ) -> None:
         self._definition = definition
         self._payload = payload
-        self._in_order = sorted(ended, key=lambda row: row.ordinal)
+        self._in_order = in_order
         self._attempts: dict[tuple[str, int], list[Attempt]] = {}
         for row in attempts:
             self._attempts.setdefault((row.step, row.visit), []).append(_attempt(row))
         # By the order in which they became ready; within one moment, by declaration.
-        everything: list[StepRunRow | Branch] = [*ended, *active]
+        everything: list[StepRunRow | Branch] = [*in_order, *active]
         activations = sorted(everything, key=lambda item: (item.horizon, item.slot))
         seen = self._inputs(sorted({item.horizon for item in activations}))
         self.step_runs = tuple(self._step_run(item, seen[item.horizon]) for item in activations)

@@ -18,7 +18,7 @@ from flask_squidmesh.definition.code import WorkflowCode
 from flask_squidmesh.definition.spec import Definition, StepSpec
 from flask_squidmesh.engine.news import NOTHING, News
 from flask_squidmesh.store.branches import Branch
-from flask_squidmesh.store.history import StepRunRow
+from flask_squidmesh.store.history import Output, StepRunRow
 from flask_squidmesh.store.runs import RunRow
 
 
@@ -33,12 +33,11 @@ def merge_output(context: dict[str, Any], step: StepSpec, output: str | None) ->
         context.update(value)
 
 
-def assemble_context(definition: Definition, ended: Iterable[StepRunRow]) -> dict[str, Any]:
-    """Return the context that step runs, given in the order they ended, add up to."""
+def assemble_context(definition: Definition, outputs: Iterable[Output]) -> dict[str, Any]:
+    """Return the context that outputs, given in the order they came, add up to."""
     context: dict[str, Any] = {}
-    for row in ended:
-        if row.outcome is not None:
-            merge_output(context, definition.steps_by_name[row.step], row.output)
+    for step, output in outputs:
+        merge_output(context, definition.steps_by_name[step], output)
     return context
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -187,10 +188,10 @@ def of_run(connection: sa.Connection, run_id: str) -> list[Branch]:
     return [_branch(row) for row in connection.execute(_OF_RUN, {"run_id": run_id})]
 
 
-def of_runs(connection: sa.Connection, run_ids: Sequence[str]) -> list[Branch]:
-    """Return the branches of several runs."""
-    query = sa.select(*_COLUMNS).where(branches.c.run_id.in_(run_ids))
-    return [_branch(row) for row in connection.execute(query)]
+def steps_of(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, str]:
+    """Return where each run stands, for runs with one branch at most."""
+    query = sa.select(branches.c.run_id, branches.c.step).where(branches.c.run_id.in_(run_ids))
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def has_moving_others(connection: sa.Connection, branch: Branch) -> bool:
@@ -212,29 +213,38 @@ def list_due(
 
     Leases that have run out come before everything else: somebody died, and
     that must be seen also while very many timers end. One statement, since
-    every idle process asks it all the time. The time is *at*; when that is
-    None, the database's.
+    every idle process asks it all the time, and of two parts that both end at
+    the limit, each along an index, however much is due. The time is *at*; when
+    that is None, the database's.
     """
-    moment = sa.select(
-        (
-            sa.literal(at, UtcDateTime)
-            if at is not None
-            else dialect.time_column(_name(connection))
-        ).label("moment")
-    ).cte("moment")
-    time = moment.c.moment
-    query = (
-        sa.select(time, *_COLUMNS)
-        .select_from(sa.outerjoin(moment, branches, branches.c.due_at <= time))
-        .order_by(branches.c.status != StepRunStatus.RUNNING.value, branches.c.due_at)
-        .limit(limit)
-    )
-    rows = connection.execute(query).all()
+    statement = _due_statement(None if at is not None else connection.dialect.name)
+    rows = connection.execute(statement, {"at": at, "most": limit}).all()
     return dialect.aware(rows[0][0]), [_branch(row[1:]) for row in rows if row[1] is not None]
 
 
-def _name(connection: sa.Connection) -> str:
-    return connection.dialect.name
+@cache
+def _due_statement(dialect_with_time: str | None) -> sa.Select[Any]:
+    told = sa.bindparam("at", type_=UtcDateTime)
+    time = told if dialect_with_time is None else dialect.time_column(dialect_with_time)
+    moment = sa.select(time.label("moment")).cte("moment")
+    now = sa.select(moment.c.moment).scalar_subquery()
+    # Written out: a plan for any status could not use the index of those that run.
+    is_running = branches.c.status == sa.literal_column(f"'{StepRunStatus.RUNNING.value}'")
+    parts = [
+        sa.select(*_COLUMNS, sa.literal_column(str(place)).label("place"))
+        .where(branches.c.due_at <= now, condition)
+        .order_by(branches.c.due_at)
+        .limit(sa.bindparam("most"))
+        .subquery(f"part_{place}")
+        for place, condition in enumerate((is_running, sa.not_(is_running)))
+    ]
+    due = sa.union_all(*(sa.select(part) for part in parts)).subquery("due")
+    return (
+        sa.select(moment.c.moment, *(due.c[name] for name in _NAMES))
+        .select_from(sa.outerjoin(moment, due, sa.true()))
+        .order_by(due.c.place, due.c.due_at)
+        .limit(sa.bindparam("most"))
+    )
 
 
 def ring(

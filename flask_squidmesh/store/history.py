@@ -52,6 +52,9 @@ class AttemptRow:
     finished_at: datetime
 
 
+Output = tuple[str, str]
+"""A step and its output, encoded, that is part of the run's context."""
+
 _STEP_NAMES: Final = tuple(f.name for f in fields(StepRunRow))
 _ATTEMPT_NAMES: Final = tuple(f.name for f in fields(AttemptRow))
 _STEP_COLUMNS: Final = tuple(step_runs.c[name] for name in _STEP_NAMES)
@@ -63,8 +66,17 @@ _LAST_ORDINAL = sa.select(sa.func.max(attempts.c.ordinal)).where(
 )
 _STEPS = (
     sa.select(*_STEP_COLUMNS)
-    .where(step_runs.c.run_id.in_(sa.bindparam("run_ids", expanding=True)))
-    .order_by(step_runs.c.run_id, step_runs.c.horizon, step_runs.c.slot)
+    .where(step_runs.c.run_id == sa.bindparam("run_id"))
+    .order_by(step_runs.c.horizon, step_runs.c.slot)
+)
+_OUTPUTS = (
+    sa.select(step_runs.c.run_id, step_runs.c.step, step_runs.c.output)
+    .where(
+        step_runs.c.run_id.in_(sa.bindparam("run_ids", expanding=True)),
+        step_runs.c.outcome.is_not(None),
+        step_runs.c.output.is_not(None),
+    )
+    .order_by(step_runs.c.run_id, step_runs.c.ordinal)
 )
 _ATTEMPTS = (
     sa.select(*_ATTEMPT_COLUMNS)
@@ -141,9 +153,17 @@ def last_ordinal(connection: sa.Connection, run_id: str) -> int:
     return connection.execute(_LAST_ORDINAL, {"run_id": run_id}).scalar() or 0
 
 
-def step_runs_of(connection: sa.Connection, run_ids: Sequence[str]) -> list[StepRunRow]:
-    """Return the ended step runs of the runs, each run's in the order they became ready."""
-    return [StepRunRow(*row) for row in connection.execute(_STEPS, {"run_ids": list(run_ids)})]
+def step_runs_of(connection: sa.Connection, run_id: str) -> list[StepRunRow]:
+    """Return the run's ended step runs in the order they became ready."""
+    return [StepRunRow(*row) for row in connection.execute(_STEPS, {"run_id": run_id})]
+
+
+def outputs_of(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, list[Output]]:
+    """Return, by run, what its context is made of, in the order it came."""
+    found: dict[str, list[Output]] = {}
+    for run_id, step, output in connection.execute(_OUTPUTS, {"run_ids": list(run_ids)}):
+        found.setdefault(run_id, []).append((step, output))
+    return found
 
 
 def step_runs_between(

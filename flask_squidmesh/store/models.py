@@ -14,6 +14,7 @@ are small rows without documents:
 * `step_runs` and `attempts`: the history, inserted when a step run or an
   attempt ends. `ordinal` counts the endings of a run's attempts; a step run
   sees the outputs up to its `horizon`, so its input can be rebuilt at any time.
+* `contexts`: what the outputs of a long run added up to, written once it is over.
 * `joins`: how many dependencies a step, or the run's completion, still misses.
 
 Documents (payload, output, error ...) are JSON in text columns, encoded by us:
@@ -141,10 +142,22 @@ run_states = _table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("updated_at", UtcDateTime, nullable=False),
     sa.Column("finished_at", UtcDateTime),
+    # Copies of what the run was asked for, so that one index serves every filter of a list.
+    # Null in rows of releases that did not know these columns.
+    sa.Column("workflow", NAME),
+    sa.Column("trigger", NAME),
     _key("run_states", "run_id"),
     _of_run("run_states"),
     _one_of("run_states", "status", tuple(states.RunStatus)),
     sa.Index(conv(f"{PREFIX}run_states_status_idx"), "status", "created_at", "run_id"),
+    sa.Index(
+        conv(f"{PREFIX}run_states_workflow_idx"),
+        "status",
+        "workflow",
+        "trigger",
+        "created_at",
+        "run_id",
+    ),
 )
 
 branches = _table(
@@ -174,6 +187,13 @@ branches = _table(
         "due_at",
         postgresql_where=sa.text("due_at IS NOT NULL"),
         sqlite_where=sa.text("due_at IS NOT NULL"),
+    ),
+    sa.Index(
+        conv(f"{PREFIX}branches_lease_idx"),
+        "due_at",
+        "status",
+        postgresql_where=sa.text("status = 'running'"),
+        sqlite_where=sa.text("status = 'running'"),
     ),
 )
 
@@ -212,6 +232,14 @@ attempts = _table(
     _key("attempts", "run_id", "ordinal"),
     _of_run("attempts"),
     _one_of("attempts", "status", states.terminal(states.ATTEMPT)),
+)
+
+contexts = _table(
+    "contexts",
+    sa.Column("run_id", _id(), nullable=False),
+    sa.Column("document", DOCUMENT, nullable=False),
+    _key("contexts", "run_id"),
+    _of_run("contexts"),
 )
 
 joins = _table(

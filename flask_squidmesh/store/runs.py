@@ -106,6 +106,8 @@ def insert(connection: sa.Connection, run: RunRow) -> bool:
             "status": RunStatus.PENDING.value,
             "created_at": run.created_at,
             "updated_at": run.created_at,
+            "workflow": run.workflow,
+            "trigger": run.trigger,
         },
     )
     return True
@@ -159,8 +161,8 @@ def find_by_window(
 
 def find_with_state(connection: sa.Connection, run_id: str) -> tuple[RunRow, StateRow] | None:
     """Return the run and where it stands."""
-    row = connection.execute(_with_state().where(runs.c.id == run_id)).one_or_none()
-    return None if row is None else _split(row)
+    row = connection.execute(with_state().where(runs.c.id == run_id)).one_or_none()
+    return None if row is None else split(row)
 
 
 def list_with_states(
@@ -169,53 +171,28 @@ def list_with_states(
     """Return several runs and where they stand, in no particular order."""
     if not run_ids:
         return []
-    query = _with_state().where(runs.c.id.in_(run_ids))
-    return [_split(row) for row in connection.execute(query)]
-
-
-def list_newest(
-    connection: sa.Connection,
-    *,
-    workflow: str | None,
-    status: str | None,
-    trigger: str | None,
-    before: tuple[datetime, str] | None,
-    limit: int,
-) -> list[tuple[RunRow, StateRow]]:
-    """Return up to *limit* runs, newest first, from after *before* (time, id) in that order."""
-    query = _with_state()
-    if workflow is not None:
-        query = query.where(runs.c.workflow == workflow)
-    if trigger is not None:
-        query = query.where(runs.c.trigger == trigger)
-    created, ident = runs.c.created_at, runs.c.id
-    if status is not None:
-        # The same values stand in both tables; the index on the status carries these.
-        created, ident = run_states.c.created_at, run_states.c.run_id
-        query = query.where(run_states.c.status == status)
-    if before is not None:
-        at, run_id = before
-        query = query.where(sa.or_(created < at, sa.and_(created == at, ident < run_id)))
-    query = query.order_by(created.desc(), ident.desc()).limit(limit)
-    return [_split(row) for row in connection.execute(query)]
+    query = with_state().where(runs.c.id.in_(run_ids))
+    return [split(row) for row in connection.execute(query)]
 
 
 def list_between(
     connection: sa.Connection, lowest: str, highest: str, *, limit: int
 ) -> list[tuple[RunRow, StateRow]]:
     """Return up to *limit* runs with ids from *lowest* to *highest*, newest first."""
-    query = _with_state().where(runs.c.id >= lowest, runs.c.id <= highest)
+    query = with_state().where(runs.c.id >= lowest, runs.c.id <= highest)
     query = query.order_by(runs.c.id.desc()).limit(limit)
-    return [_split(row) for row in connection.execute(query)]
+    return [split(row) for row in connection.execute(query)]
 
 
-def _with_state() -> sa.Select[Any]:
+def with_state() -> sa.Select[Any]:
+    """Return the query for runs and where they stand; `split` reads its rows."""
     return sa.select(*_RUN_COLUMNS, *_STATE_COLUMNS).join(
         run_states, run_states.c.run_id == runs.c.id
     )
 
 
-def _split(row: Sequence[Any]) -> tuple[RunRow, StateRow]:
+def split(row: Sequence[Any]) -> tuple[RunRow, StateRow]:
+    """Return the run and the state in a row of `with_state`."""
     width = len(_RUN_COLUMNS)
     status, *rest = row[width:]
     return RunRow(*row[:width]), StateRow(RunStatus(status), *rest)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import gc
+import json
 import logging
 import socket
 import subprocess
@@ -18,7 +20,7 @@ from celery import Celery
 
 from flask_squidmesh.clock import Clock, wait_until
 from flask_squidmesh.dispatch.line import Line
-from flask_squidmesh.dispatch.transport import COOLDOWN, Transport
+from flask_squidmesh.dispatch.transport import COOLDOWN, TOGETHER, Transport
 from flask_squidmesh.engine.news import Ring
 from flask_squidmesh.ids import new_id
 from tests.dispatch.doubles import SteppedClock
@@ -300,6 +302,32 @@ def test_forgotten_transport_ends_its_thread():
     assert wait_until(lambda: len(threads()) == before, timeout=5)
 
 
+def test_rings_of_a_round_go_out_together(make_transport, broker_url):
+    transport, client = make_transport(broker_url), redis.Redis.from_url(broker_url)
+
+    def reads():
+        return client.info("stats")["total_reads_processed"]
+
+    assert transport.publish(rings()) == 1
+    wanted = rings(4 * TOGETHER)
+    before = reads()
+    assert transport.publish(wanted) == len(wanted)
+    # Asking for it is one more. A group is a few packets, of which the server may read each.
+    assert reads() - before <= len(wanted) / 4
+    found = [json.loads(message) for message in client.lrange(QUEUE, 0, -1)]
+    sent = [json.loads(base64.b64decode(message["body"]))[0] for message in reversed(found)]
+    assert sent[1:] == [[ring.run_id, ring.step] for ring in wanted]
+
+
+def test_group_that_was_cut_is_sent_again(broker_url):
+    line = CutLine(celery_with(broker_url), QUEUE)
+    line.send(rings())
+    line.cut = True
+    line.send(rings(TOGETHER))
+    assert line.depth() == 1 + TOGETHER
+    line.close()
+
+
 def test_more_rings_than_there_is_time_for_are_left_to_the_ticker(broker_url, caplog):
     transport = Transport(celery_with(broker_url), QUEUE, clock=Clock(), patience=0.4)
     transport.publish(rings())
@@ -335,9 +363,9 @@ class CutLine(Line):
 
 def test_cut_connection_is_opened_again_for_the_same_ring(broker_url):
     line = CutLine(celery_with(broker_url), QUEUE)
-    line.send(rings()[0])
+    line.send(rings())
     line.cut = True
-    line.send(rings()[0])
+    line.send(rings())
     assert line.depth() == 2
     line.close()
 
@@ -346,8 +374,8 @@ def test_fresh_connection_that_fails_is_not_tried_twice(broker_url):
     line = CutLine(celery_with(broker_url), QUEUE)
     line.cut = True
     with pytest.raises(ConnectionResetError):
-        line.send(rings()[0])
-    line.send(rings()[0])
+        line.send(rings())
+    line.send(rings())
     assert line.depth() == 1
     line.close()
 

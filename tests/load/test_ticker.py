@@ -17,11 +17,13 @@ from flask_squidmesh.dispatch.ticker import LIMIT
 from flask_squidmesh.dispatch.ticker import tick as tick_once
 from flask_squidmesh.engine.scene import GRACES
 from flask_squidmesh.ids import new_id
+from flask_squidmesh.store import branches as store
 from flask_squidmesh.store.models import branches
 from flask_squidmesh.testing import freeze
 from flask_squidmesh.types import TickResult
 from tests.contract.host import attempts, db
 from tests.load.conftest import asking, database_time
+from tests.load.plans import read_by
 from tests.load.rows import Sleeper, insert_running, insert_waiting
 
 MANY = 5 * LIMIT
@@ -75,6 +77,34 @@ def test_lease_that_ran_out_is_seen_before_any_timer(world):
     fill(1, insert=insert_running)
     result, _ = tick_once(world.app)
     assert (result.expired, result.due) == (1, LIMIT - 1)
+
+
+def test_round_reads_no_more_than_it_takes(world):
+    """However much is due: on PostgreSQL the rows that its one query reads are counted."""
+    if db.engine.dialect.name != "postgresql":
+        return
+    fill(MANY, due_in=-60)
+    fill(20, due_in=3600, insert=insert_running)
+    fill(1, due_in=-1, insert=insert_running)
+    with db.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("ANALYZE")
+    executed = []
+
+    def note(_connection, _cursor, statement, parameters, *_):
+        executed.append((statement, parameters))
+
+    sa.event.listen(db.engine, "before_cursor_execute", note)
+    try:
+        with db.engine.connect() as connection:
+            _, due = store.list_due(connection, at=None, limit=LIMIT)
+    finally:
+        sa.event.remove(db.engine, "before_cursor_execute", note)
+    assert (len(due), due[0].status) == (LIMIT, "running")
+    ((statement, parameters),) = executed
+    with db.engine.connect() as connection:
+        explained = "EXPLAIN (ANALYZE, FORMAT JSON) " + statement
+        (plan,) = connection.exec_driver_sql(explained, parameters).scalar_one()
+    assert sum(rows for _, rows in read_by(plan["Plan"])) <= LIMIT + 2
 
 
 def test_message_that_nobody_took_is_sent_again_ever_more_seldom(world):

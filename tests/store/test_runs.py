@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from flask_squidmesh.ids import new_id
 from flask_squidmesh.lifecycle.states import RUN, RunEvent, RunStatus, terminal
 from flask_squidmesh.store import joins, models, runs
+from flask_squidmesh.store.listing import Filters, list_newest
 from tests.store.conftest import NOON, insert_run
 
 SOME = settings(
@@ -89,14 +90,7 @@ def test_key_and_cron_window_belong_to_one_run(unit, same):
         insert_run(connection, **same)
         with pytest.raises(AssertionError):
             insert_run(connection, **same)
-        assert (
-            len(
-                runs.list_newest(
-                    connection, workflow=None, status=None, trigger=None, before=None, limit=9
-                )
-            )
-            == 1
-        )
+        assert len(list_newest(connection, Filters(), before=None, limit=9)) == 1
 
 
 def test_join_counts_down_and_never_below_zero(unit):
