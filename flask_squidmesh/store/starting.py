@@ -55,11 +55,18 @@ def _statement() -> sa.Select[Any]:
         postgresql.insert(runs)
         .from_select([*_GIVEN, "created_at"], sa.select(*given, time))
         .on_conflict_do_nothing()
-        .returning(runs.c.id, runs.c.created_at.label("now"))
+        .returning(runs.c.id, runs.c.workflow, runs.c.trigger, runs.c.created_at.label("now"))
         .cte("run")
     )
     now, pending = run.c.now, fixed(RunStatus.PENDING.value)
-    state = {"run_id": run.c.id, "status": pending, "created_at": now, "updated_at": now}
+    state = {
+        "run_id": run.c.id,
+        "workflow": run.c.workflow,
+        "trigger": run.c.trigger,
+        "status": pending,
+        "created_at": now,
+        "updated_at": now,
+    }
     branch = {
         "run_id": run.c.id,
         "slot": fixed(0),
