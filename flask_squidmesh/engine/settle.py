@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import logging
 import random
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, replace
 
-from flask_squidmesh.engine import errors, straight
+from flask_squidmesh.engine import errors, siblings, straight
 from flask_squidmesh.engine.apply import apply
 from flask_squidmesh.engine.claim import failure_behind
 from flask_squidmesh.engine.memory import Held
@@ -45,13 +46,18 @@ class Settled:
     news: News = NOTHING
 
 
-def settle(runtime: Runtime, held: Held, performed: Performed, *, go_on: bool) -> Settled:
+def settle(
+    runtime: Runtime, held: Held, performed: Performed, *, go_on: bool, then: str | None = None
+) -> Settled:
     """Record how the attempt of *held* ended; with *go_on* claim the next step if it is ready.
+
+    With *then* this worker goes on with that step of a dependency workflow, if
+    it waits in a branch of its own, and with no other.
 
     An attempt whose lease is gone changes nothing: its writes in the host's
     session are rolled back with it.
     """
-    settlement = _Settlement(runtime, held, performed, go_on=go_on)
+    settlement = _Settlement(runtime, held, performed, go_on=go_on, then=then)
     try:
         if isinstance(performed.outcome, Succeeded) and runtime.host.has_transaction():
             return settlement.with_host()
@@ -70,12 +76,18 @@ def settle(runtime: Runtime, held: Held, performed: Performed, *, go_on: bool) -
 class _Settlement:
     """One settlement, however often its transaction has to be repeated."""
 
-    def __init__(self, runtime: Runtime, held: Held, performed: Performed, *, go_on: bool) -> None:
+    def __init__(
+        self, runtime: Runtime, held: Held, performed: Performed, *, go_on: bool, then: str | None
+    ) -> None:
         self._runtime = runtime
         self._held = held
         self._performed = performed
         self._go_on = go_on
-        self._plan = straight.plan(runtime, held, performed.outcome, performed.output, go_on=go_on)
+        self._then = then
+        outcome, output = performed.outcome, performed.output
+        self._plan: straight.Plan | siblings.Plan | None = straight.plan(
+            runtime, held, outcome, output, go_on=go_on
+        ) or siblings.plan(runtime, held, outcome, output, go_on=go_on, then=then)
         self._others: list[history.StepRunRow] | None = None
 
     def with_host(self) -> Settled:
@@ -197,7 +209,17 @@ class _Settlement:
         apply(scene, effects)
         if scene.entered is not None and scene.ended:
             self._catch_up(connection, memory.ordinal, scene.ordinal)
+        if is_shared and scene.entered is None and scene.status == RunStatus.RUNNING:
+            self._go_on_with_another(scene)
         return scene
+
+    def _go_on_with_another(self, scene: Scene) -> None:
+        """Take another branch of the run, or leave it to somebody else."""
+        wish = siblings.wanted(self._runtime, self._held, go_on=self._go_on, then=self._then)
+        if wish is None:
+            siblings.hand_over(scene)
+        else:
+            siblings.take(scene, self._held, wish)
 
     def _catch_up(self, connection: transaction.Connection, after: int, up_to: int) -> None:
         """Read what other branches of the run have completed since this worker looked."""
@@ -249,6 +271,8 @@ class _Settlement:
             or claimed.status != StepRunStatus.RUNNING
             or claimed.worker != worker_name()
         ):
+            if held.definition.mode == "dependency":
+                siblings.find_taken(scene, held)
             return scene
         scene.entered = claimed
         scene.ended = history.step_runs_between(
@@ -261,6 +285,8 @@ class _Settlement:
 
     def _done(self, scene: Scene) -> Settled:
         """Turn what was committed into the next claim, if this worker goes on."""
+        if scene.following is not None:
+            return Settled(self._held_in(scene.following), scene.news())
         if scene.entered is None:
             return Settled(news=scene.news())
         memory = self._held.memory
@@ -281,6 +307,20 @@ class _Settlement:
             renewed=self._renewed(scene),
         )
         return Settled(following, scene.news())
+
+    def _held_in(self, following: Scene) -> Held | None:
+        """Return the claim of another branch of the run, with a lease of its own."""
+        branch, memory = following.entered, following.memory
+        if branch is None or memory is None:
+            return None
+        return replace(
+            self._held,
+            branch=branch,
+            memory=memory,
+            lease_until=branch.due_at or following.now,
+            renewed=self._runtime.clock.monotonic(),
+            is_lost=threading.Event(),
+        )
 
     def _renewed(self, scene: Scene) -> float:
         """Return when the lease now held was last written: an unchanged one keeps its age."""

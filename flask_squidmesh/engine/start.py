@@ -16,6 +16,7 @@ from flask_squidmesh.engine.inspect import load_run
 from flask_squidmesh.engine.news import News, Notice, Ring
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.engine.scene import GRACES
+from flask_squidmesh.engine.spread import spread
 from flask_squidmesh.exceptions import (
     DefinitionUnavailable,
     IdempotencyConflict,
@@ -267,9 +268,10 @@ def _entry_branches(definition: Definition, row: RunRow, now: datetime) -> list[
     )
     if definition.mode == "transition":
         return [replace(first, step=definition.entry_steps[0])]
-    return [
+    entries = [
         replace(first, step=name, slot=definition.slot(name)) for name in definition.entry_steps
     ]
+    return spread(entries, definition)
 
 
 def _join_counters(definition: Definition) -> dict[str, int]:
@@ -311,6 +313,6 @@ def _news(definition: Definition, row: RunRow, entries: list[Branch]) -> News:
     notices = [Notice("run_created", values)]
     if row.replayed_from_run_id is not None:
         notices.append(Notice("run_replayed", values))
-    rings = tuple(Ring(row.id, entry.step) for entry in entries)
+    rings = tuple(Ring(row.id, entry.step) for entry in entries if entry.rung_at is not None)
     notices += [Notice("run_dispatched", values) for _ in rings]
     return News(rings, tuple(notices))

@@ -47,6 +47,11 @@ def run_alone(
     return _repeated(lambda: _alone(engine, statement), patience)
 
 
+def is_alone(connection: sa.Connection) -> bool:
+    """Return whether each statement on *connection* is its own transaction."""
+    return connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+
+
 def _read_what_is_committed(connection: sa.Connection) -> None:
     """Judge by what is there once the lock is held, whatever level the host has chosen.
 
