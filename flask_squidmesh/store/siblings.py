@@ -266,8 +266,10 @@ def _ended(held: sa.CTE, following: sa.CTE) -> sa.CTE:
             *held.c,
             sa.type_coerce(time, UtcDateTime).label("now"),
             (sa.func.coalesce(last, _constant(0)) + seen - counted.c.missing).label("ordinal"),
+            # From one place with the run's id, or it would be looked for among all branches.
+            following.c.slot.label("next_slot"),
         )
-        .select_from(held.join(counted, sa.true()))
+        .select_from(held.join(following, sa.true()).join(counted, sa.true()))
         .cte("ended")
     )
 
@@ -282,7 +284,7 @@ def _pass_on(*, named: bool) -> sa.Select[Any]:
     )
     claimed = (
         sa.update(branches)
-        .where(branches.c.run_id == ended.c.run_id, branches.c.slot == following.c.slot)
+        .where(branches.c.run_id == ended.c.run_id, branches.c.slot == ended.c.next_slot)
         .returning(*(branches.c[name] for name in _CLAIMED))
         .values(
             status=_constant(STEP_RUN[(StepRunStatus.PENDING, StepRunEvent.CLAIM)].value),
