@@ -34,7 +34,7 @@ from flask_squidmesh.lifecycle.states import (
     StepRunEvent,
     StepRunStatus,
 )
-from flask_squidmesh.store import branches, runs, siblings, transaction
+from flask_squidmesh.store import branches, prepared, runs, siblings, transaction
 from flask_squidmesh.store.branches import Branch
 from flask_squidmesh.store.history import StepRunRow
 from flask_squidmesh.store.siblings import Wanted
@@ -67,7 +67,7 @@ class Plan:
 
     def carry_out(self, connection: transaction.Connection) -> Scene | None:
         """Settle in one statement and return the scene; None means that nothing was done."""
-        if not siblings.is_possible(connection):
+        if not prepared.is_possible(connection):
             return None
         held, runtime = self.held, self.runtime
         if not transaction.is_alone(connection):

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
@@ -35,6 +35,7 @@ from flask_squidmesh.lifecycle.states import (
     StepRunEvent,
     StepRunStatus,
 )
+from flask_squidmesh.store import dialect
 from flask_squidmesh.store.branches import Branch
 from flask_squidmesh.store.models import (
     UtcDateTime,
@@ -44,6 +45,7 @@ from flask_squidmesh.store.models import (
     run_states,
     step_runs,
 )
+from flask_squidmesh.store.prepared import Prepared, fixed
 
 _PENDING: Final = StepRunStatus.PENDING.value
 _RUNNING: Final = StepRunStatus.RUNNING.value
@@ -53,11 +55,9 @@ _ENDING: Final = (
     *("created_at", "started_at", "worker"),
 )
 """The columns of a branch that its history is written from."""
-_CLAIMED: Final = (
-    *("slot", "step", "visit", "attempt", "lost", "fencing_token", "horizon"),
-    *("created_at", "ready_at", "rung_at"),
-)
-"""The columns of a branch that are not known from its being claimed."""
+_NUMBERS: Final = ("slot", "visit", "attempt", "lost", "fencing_token", "horizon")
+_TIMES: Final = ("created_at", "ready_at", "rung_at")
+"""With the step: what is not known of a branch from its being claimed."""
 
 
 def _branch(row: Sequence[Any]) -> Branch:
@@ -138,11 +138,6 @@ class Passed:
     claimed: Branch
 
 
-def is_possible(connection: sa.Connection) -> bool:
-    """Return whether the database can do this in one statement."""
-    return connection.dialect.name == "postgresql"
-
-
 def pass_on(
     connection: sa.Connection,
     ending: Ending,
@@ -172,21 +167,25 @@ def pass_on(
         values["excluded"] = list(wanted.excluded)
     else:
         values |= {"next_slot": wanted.slot, "next_step": wanted.step}
-    row = connection.execute(_pass_on(named=wanted.step is not None), values).one_or_none()
+    row = _pass_on(named=wanted.step is not None).first(connection, values)
     if row is None:
         return None
-    now, ordinal, *found = row
+    step, numbers, times = row
+    now = times[0].astimezone(UTC)
+    known: dict[str, Any] = dict(zip(_NUMBERS, numbers[1:], strict=True))
+    known |= zip(_TIMES, map(dialect.aware, times[1:]), strict=True)
     claimed = Branch(
-        **dict(zip(_CLAIMED, found, strict=True)),
         run_id=ending.branch.run_id,
+        step=step,
         status=STEP_RUN[(StepRunStatus.PENDING, StepRunEvent.CLAIM)],
+        **known,
         resends=0,
         due_at=now + lease,
         started_at=now,
         touched_at=now,
         worker=worker,
     )
-    return Passed(now, ordinal, claimed)
+    return Passed(now, numbers[0], claimed)
 
 
 def _of_run(table: sa.FromClause) -> sa.ColumnElement[bool]:
@@ -194,20 +193,15 @@ def _of_run(table: sa.FromClause) -> sa.ColumnElement[bool]:
     return column == sa.bindparam("in_run_id", type_=column.type)
 
 
-def _constant(value: str | int) -> sa.ColumnElement[Any]:
-    """Return a value that stands in the statement: a parameter less to send and to convert."""
-    return sa.literal_column(f"'{value}'" if isinstance(value, str) else f"{value}")
-
-
 def _found(part: sa.CTE) -> sa.ColumnElement[bool]:
     """Return the condition that *part* has its row, which is asked, and so locked, first."""
-    return sa.exists(sa.select(_constant(1)).select_from(part))
+    return sa.exists(sa.select(fixed(1)).select_from(part))
 
 
 def _locked() -> sa.CTE:
     return (
         sa.select(run_states.c.run_id)
-        .where(_of_run(run_states), run_states.c.status == _constant(RunStatus.RUNNING.value))
+        .where(_of_run(run_states), run_states.c.status == fixed(RunStatus.RUNNING.value))
         .with_for_update()
         .cte("locked")
     )
@@ -222,7 +216,7 @@ def _held(locked: sa.CTE) -> sa.CTE:
             _of_run(mine),
             mine.c.slot == sa.bindparam("in_slot"),
             mine.c.fencing_token == sa.bindparam("with_token"),
-            mine.c.status == _constant(_RUNNING),
+            mine.c.status == fixed(_RUNNING),
         )
         .with_for_update()
         .cte("held")
@@ -232,7 +226,7 @@ def _held(locked: sa.CTE) -> sa.CTE:
 def _next(held: sa.CTE, *, named: bool) -> sa.CTE:
     other = branches.alias("other")
     query = sa.select(other.c.slot).where(
-        _found(held), _of_run(other), other.c.status == _constant(_PENDING)
+        _found(held), _of_run(other), other.c.status == fixed(_PENDING)
     )
     if named:
         query = query.where(
@@ -244,7 +238,7 @@ def _next(held: sa.CTE, *, named: bool) -> sa.CTE:
             other.c.slot > sa.bindparam("in_slot"), other.c.step != sa.all_(names)
         ).order_by(other.c.slot)
     # A ticker that rings holds the row for a moment, and somebody frozen for ever.
-    return query.limit(_constant(1)).with_for_update(skip_locked=True).cte("next")
+    return query.limit(fixed(1)).with_for_update(skip_locked=True).cte("next")
 
 
 def _ended(held: sa.CTE, following: sa.CTE) -> sa.CTE:
@@ -252,8 +246,8 @@ def _ended(held: sa.CTE, following: sa.CTE) -> sa.CTE:
     at_join = sa.and_(_of_run(joins), joins.c.step == sa.bindparam("join"))
     counted = (
         sa.update(joins)
-        .where(_found(following), at_join, joins.c.missing > _constant(1))
-        .values(missing=joins.c.missing - _constant(1))
+        .where(_found(following), at_join, joins.c.missing > fixed(1))
+        .values(missing=joins.c.missing - fixed(1))
         .returning(joins.c.missing)
         .cte("counted")
     )
@@ -265,7 +259,7 @@ def _ended(held: sa.CTE, following: sa.CTE) -> sa.CTE:
         sa.select(
             *held.c,
             sa.type_coerce(time, UtcDateTime).label("now"),
-            (sa.func.coalesce(last, _constant(0)) + seen - counted.c.missing).label("ordinal"),
+            (sa.func.coalesce(last, fixed(0)) + seen - counted.c.missing).label("ordinal"),
             # From one place with the run's id, or it would be looked for among all branches.
             following.c.slot.label("next_slot"),
         )
@@ -275,7 +269,7 @@ def _ended(held: sa.CTE, following: sa.CTE) -> sa.CTE:
 
 
 @cache
-def _pass_on(*, named: bool) -> sa.Select[Any]:
+def _pass_on(*, named: bool) -> Prepared:
     held = _held(_locked())
     following = _next(held, named=named)
     ended = _ended(held, following)
@@ -285,12 +279,12 @@ def _pass_on(*, named: bool) -> sa.Select[Any]:
     claimed = (
         sa.update(branches)
         .where(branches.c.run_id == ended.c.run_id, branches.c.slot == ended.c.next_slot)
-        .returning(*(branches.c[name] for name in _CLAIMED))
+        .returning(branches.c.step, *(branches.c[name] for name in (*_NUMBERS, *_TIMES)))
         .values(
-            status=_constant(STEP_RUN[(StepRunStatus.PENDING, StepRunEvent.CLAIM)].value),
-            attempt=branches.c.attempt + _constant(1),
-            fencing_token=branches.c.fencing_token + _constant(1),
-            resends=_constant(0),
+            status=fixed(STEP_RUN[(StepRunStatus.PENDING, StepRunEvent.CLAIM)].value),
+            attempt=branches.c.attempt + fixed(1),
+            fencing_token=branches.c.fencing_token + fixed(1),
+            resends=fixed(0),
             due_at=ended.c.now + sa.bindparam("lease", type_=sa.Interval()),
             started_at=ended.c.now,
             touched_at=ended.c.now,
@@ -300,22 +294,27 @@ def _pass_on(*, named: bool) -> sa.Select[Any]:
     attempt = {
         **{name: ended.c[name] for name in ("run_id", "ordinal", "step", "visit")},
         "number": ended.c.attempt,
-        "status": _constant(ATTEMPT[(AttemptStatus.RUNNING, AttemptEvent.SUCCEED)].value),
+        "status": fixed(ATTEMPT[(AttemptStatus.RUNNING, AttemptEvent.SUCCEED)].value),
         **{name: ended.c[name] for name in ("fencing_token", "worker", "started_at")},
         "finished_at": ended.c.now,
     }
     step_run = {
         **{name: ended.c[name] for name in ("run_id", "step", "visit", "slot", "ordinal")},
         "horizon": ended.c.horizon,
-        "status": _constant(STEP_RUN[(StepRunStatus.RUNNING, StepRunEvent.COMPLETE)].value),
-        "outcome": _constant("ok"),
+        "status": fixed(STEP_RUN[(StepRunStatus.RUNNING, StepRunEvent.COMPLETE)].value),
+        "outcome": fixed("ok"),
         "output": sa.bindparam("output", type_=step_runs.c.output.type),
         "created_at": ended.c.created_at,
         "finished_at": ended.c.now,
     }
     taken = claimed.cte("claimed")
-    return (
-        sa.select(ended.c.now, ended.c.ordinal, *taken.c)
+    return Prepared(
+        # Few columns: SQLAlchemy looks at each of them anew in every result.
+        sa.select(
+            taken.c.step,
+            postgresql.array([ended.c.ordinal, *(taken.c[name] for name in _NUMBERS)]),
+            postgresql.array([ended.c.now, *(taken.c[name] for name in _TIMES)]),
+        )
         .select_from(ended.join(taken, sa.true()))
         .add_cte(
             gone.cte("gone"),
