@@ -170,7 +170,8 @@ def pass_on(
     row = _pass_on(named=wanted.step is not None).first(connection, values)
     if row is None:
         return None
-    step, numbers, times = row
+    found: Any = row
+    step, numbers, times = found
     now = times[0].astimezone(UTC)
     known: dict[str, Any] = dict(zip(_NUMBERS, numbers[1:], strict=True))
     known |= zip(_TIMES, map(dialect.aware, times[1:]), strict=True)

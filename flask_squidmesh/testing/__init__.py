@@ -31,7 +31,7 @@ __all__ = [
     "tick",
 ]
 
-_PAGE: Final = 500
+_PAGE: Final = 1_000
 
 
 def run_until_idle(*, advance: bool = False, limit: int = 10_000) -> int:
