@@ -67,8 +67,6 @@ class Plan:
 
     def carry_out(self, connection: transaction.Connection) -> Scene | None:
         """Settle in one statement and return the scene; None means that nothing was done."""
-        if not prepared.is_possible(connection):
-            return None
         held, runtime = self.held, self.runtime
         if not transaction.is_alone(connection):
             # Nothing may fail here that could be repeated: the writes of the step are in this
@@ -139,8 +137,10 @@ def plan(
     then: str | None,
 ) -> Plan | None:
     """Return the settlement in one statement if it may do for *outcome*, None otherwise."""
+    if not isinstance(outcome, Succeeded) or not prepared.is_possible(runtime.database):
+        return None
     wish = wanted(runtime, held, go_on=go_on, then=then)
-    if wish is None or not isinstance(outcome, Succeeded):
+    if wish is None:
         return None
     branch, definition = held.branch, held.definition
     waiting = definition.dependents[branch.step] or (COMPLETE,)
