@@ -19,7 +19,7 @@ from flask_squidmesh.engine.spread import AT_ONCE
 from flask_squidmesh.store.models import attempts, branches, joins, step_runs
 from flask_squidmesh.testing import run_until_idle, tick
 from tests.contract.host import World, db, notes, path, write
-from tests.contract.test_inline import forget_notes, ignore, told
+from tests.contract.test_inline import forget_notes, told
 
 BEHAVIOURS = st.lists(
     st.sampled_from(["ok", "ok", "write", "later", "again", "fail"]), min_size=6, max_size=6
@@ -69,14 +69,16 @@ def drive(world: World, run_id: str, clock: Any, way: str) -> list[tuple[str, di
         if not ready:
             clock.advance(seconds=5)
             continue
-        (first, *rest) = (ring.step for ring in ready)
-        engine.deliver(
-            run_id,
-            first,
-            may_continue=lambda: way == "inline",
-            after_commit=listen,
-            then=deque(rest) if way == "chained" else None,
-        )
+        page = deque(ring.step for ring in ready)
+        while page:
+            name = page.popleft()
+            engine.deliver(
+                run_id,
+                name,
+                may_continue=lambda: way == "inline",
+                after_commit=listen,
+                then=page if way == "chained" else None,
+            )
     return heard
 
 
@@ -92,7 +94,7 @@ def rows(run_id: str) -> list[Any]:
 
 
 @settings(
-    max_examples=10,
+    max_examples=6,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -110,7 +112,7 @@ def test_going_on_with_siblings_leaves_the_same_rows_and_news(world, clock, scri
 
 
 @settings(
-    max_examples=6,
+    max_examples=3,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -123,10 +125,9 @@ def test_a_worker_with_time_comes_to_the_same_end(world, clock, script):
         run_id = world.start(Net, {"script": script})
         drive(world, run_id, clock, way)
         run = world.see(run_id)
-        done = {s.step: (s.input, s.output) for s in run.step_runs if s.status == "completed"}
-        counted = {s.step: len(s.attempts) for s in run.step_runs if s.status == "completed"}
+        counted = {s.step: len(s.attempts) for s in run.step_runs}
         # Who fails ends the run at once, and how far the others have come by then may differ.
-        ends.append((run.status, done, counted) if run.status == "completed" else run.status)
+        ends.append((run.status, counted) if run.status == "completed" else (run.status, {}))
         forget_notes()
     assert ends[0] == ends[1]
 
@@ -136,7 +137,7 @@ def fan_out(width: int, **body: Any) -> type[Workflow]:
     names = [f"branch_{number}" for number in range(width)]
     body = {"go": manual(), "root": step(lambda: {"root": True}), **body}
     for name in names:
-        body.setdefault(name, step(lambda root: None, after=["root"]))
+        body.setdefault(name, step(lambda root: {"root": root}, after=["root"]))
     body["join"] = step(lambda: None, after=names)
     made = types.new_class(f"FanOut{width}", (Workflow,), {}, lambda ns: ns.update(body))
     return cast("type[Workflow]", made)
@@ -206,7 +207,7 @@ def test_a_wide_fan_out_is_rung_little_by_little(world, clock):
     # Those of the beginning, which nobody took, and as many new ones.
     assert tick().due == 2 * AT_ONCE
     clock.advance(seconds=10)
-    assert tick().due == 10
+    assert tick().due == 2 * AT_ONCE + 10
     assert None not in waiting(run_id).values()
     assert world.go(run_id).status == "completed"
 
@@ -215,6 +216,7 @@ def test_many_roots_are_rung_little_by_little_but_timers_at_once(world, clock):
     body: dict[str, Any] = {"go": manual(), "last_timer": wait(seconds=1)}
     body |= {f"root_{n}": step(lambda: None) for n in range(AT_ONCE + 1)}
     body["first_timer"] = wait(seconds=1)
+    body["end"] = step(lambda: None, after=["first_timer"])
     made: Any = types.new_class("Roots", (Workflow,), {}, lambda ns: ns.update(body))
     run_id = world.start(made)
     unrung = [name for name, at in waiting(run_id).items() if at is None]
@@ -227,7 +229,7 @@ def test_a_worker_that_gives_way_rings_for_one_that_was_not_rung(world, clock):
     deliver(run_id, "root", turns=0)
     assert deliver(run_id, "branch_0", turns=0) == [Ring(run_id, f"branch_{AT_ONCE}")]
     assert deliver(run_id, "branch_1", turns=2) == [Ring(run_id, f"branch_{AT_ONCE + 1}")]
-    assert list(waiting(run_id))[0] == "branch_4"
+    assert next(iter(waiting(run_id))) == "branch_4"
     deliver(run_id, "branch_4", turns=0)
     assert deliver(run_id, "branch_5", turns=0) == [], "all are rung by now"
 
@@ -267,12 +269,10 @@ def test_branches_whose_code_is_missing_are_passed_over(world, clock):
     flow = fan_out(4)
     run_id = world.start(flow)
     code = flow.__squidmesh__
-    functions = dict(code.functions)
-    gone = functions.pop("branch_1")
-    object.__setattr__(code, "functions", functions)
+    left = {name: f for name, f in code.functions.items() if name != "branch_1"}
+    object.__setattr__(code, "functions", left)
     deliver(run_id, "root")
     assert list(waiting(run_id)) == ["branch_1"]
-    assert functions.setdefault("branch_1", gone)
 
 
 @pytest.mark.parametrize("writes", [False, True], ids=["apart", "with the host's session"])
@@ -347,11 +347,10 @@ def test_lost_answer_is_found_and_gone_on_with(world, clock):
     }
 
 
-def test_counters_are_right_after_a_fan_out_that_wrote(world, clock):
+def test_attempts_are_numbered_and_the_join_is_counted_down(world, clock):
     run_id = world.start(fan_out(5))
     deliver(run_id, "root", turns=3)
     with db.engine.connect() as connection:
         missing = connection.scalar(sa.select(joins.c.missing).where(joins.c.run_id == run_id))
         ordinals = connection.scalars(sa.select(attempts.c.ordinal).order_by(attempts.c.ordinal))
         assert (missing, list(ordinals)) == (2, [1, 2, 3, 4])
-    assert ignore(None) is None
