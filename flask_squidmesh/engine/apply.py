@@ -39,7 +39,7 @@ def apply(scene: Scene, effects: Iterable[do.Effect]) -> None:
 def _begin(scene: Scene) -> None:
     """Insert the branches that begin, and ring for those that are to be rung at once."""
     begun = spread(scene.forks, scene.definition)
-    branches.insert(scene.connection, begun)
+    branches.insert_fan(scene.connection, begun)
     scene.rings += [Ring(b.run_id, b.step) for b in begun if b.rung_at is not None]
 
 

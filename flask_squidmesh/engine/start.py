@@ -146,7 +146,7 @@ def insert(
     if not runs.insert(connection, row):
         return _existing(runtime, connection, request), News()
     entries = _entry_branches(definition, row, now)
-    branches.insert(connection, entries)
+    branches.insert_fan(connection, entries)
     counters = _join_counters(definition)
     if counters:
         joins.insert(connection, row.id, counters)

@@ -18,7 +18,7 @@ from flask_squidmesh.engine.news import News, Ring
 from flask_squidmesh.engine.spread import AT_ONCE
 from flask_squidmesh.store.models import attempts, branches, joins, step_runs
 from flask_squidmesh.testing import run_until_idle, tick
-from tests.contract.host import World, db, notes, path, write
+from tests.contract.host import World, db, notes, path, step_run, write
 from tests.contract.test_inline import forget_notes, told
 
 BEHAVIOURS = st.lists(
@@ -273,6 +273,24 @@ def test_branches_whose_code_is_missing_are_passed_over(world, clock):
     object.__setattr__(code, "functions", left)
     deliver(run_id, "root")
     assert list(waiting(run_id)) == ["branch_1"]
+
+
+def test_a_join_that_becomes_ready_starts_before_its_siblings_end(world, clock):
+    class Early(Workflow):
+        go = manual()
+        root = step(lambda: None)
+        first = step(lambda: None, after=[root])
+        second = step(lambda: None, after=[root])
+        other = step(lambda: None, after=[root])
+        few = step(lambda: None, after=[first, second])
+        end = step(lambda: None, after=[few, other])
+
+    run_id = world.start(Early)
+    deliver(run_id, "root", turns=0)
+    deliver(run_id, "first", turns=2)
+    assert list(waiting(run_id)) == ["other"]
+    assert step_run(world.see(run_id), "few").status == "completed"
+    assert world.go(run_id).status == "completed"
 
 
 @pytest.mark.parametrize("writes", [False, True], ids=["apart", "with the host's session"])
