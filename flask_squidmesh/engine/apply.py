@@ -20,7 +20,7 @@ from flask_squidmesh.engine.scene import GRACES, Fenced, Scene, require
 from flask_squidmesh.engine.spread import spread
 from flask_squidmesh.lifecycle import effects as do
 from flask_squidmesh.lifecycle.states import StepRunEvent, StepRunStatus
-from flask_squidmesh.store import branches
+from flask_squidmesh.store import branches, fan
 from flask_squidmesh.store.branches import Branch
 
 
@@ -39,7 +39,7 @@ def apply(scene: Scene, effects: Iterable[do.Effect]) -> None:
 def _begin(scene: Scene) -> None:
     """Insert the branches that begin, and ring for those that are to be rung at once."""
     begun = spread(scene.forks, scene.definition)
-    branches.insert_fan(scene.connection, begun)
+    fan.insert_fan(scene.connection, begun)
     scene.rings += [Ring(b.run_id, b.step) for b in begun if b.rung_at is not None]
 
 

@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from flask_squidmesh.engine import errors, siblings, straight
 from flask_squidmesh.engine.apply import apply
@@ -210,16 +209,8 @@ class _Settlement:
         if scene.entered is not None and scene.ended:
             self._catch_up(connection, memory.ordinal, scene.ordinal)
         if is_shared and scene.entered is None and scene.status == RunStatus.RUNNING:
-            self._go_on_with_another(scene)
+            siblings.take_or_hand_over(scene, held, go_on=self._go_on, then=self._then)
         return scene
-
-    def _go_on_with_another(self, scene: Scene) -> None:
-        """Take another branch of the run, or leave it to somebody else."""
-        wish = siblings.wanted(self._runtime, self._held, go_on=self._go_on, then=self._then)
-        if wish is None:
-            siblings.hand_over(scene)
-        else:
-            siblings.take(scene, self._held, wish)
 
     def _catch_up(self, connection: transaction.Connection, after: int, up_to: int) -> None:
         """Read what other branches of the run have completed since this worker looked."""
@@ -286,7 +277,7 @@ class _Settlement:
     def _done(self, scene: Scene) -> Settled:
         """Turn what was committed into the next claim, if this worker goes on."""
         if scene.following is not None:
-            return Settled(self._held_in(scene.following), scene.news())
+            return Settled(siblings.held_in(scene.following, self._held), scene.news())
         if scene.entered is None:
             return Settled(news=scene.news())
         memory = self._held.memory
@@ -307,20 +298,6 @@ class _Settlement:
             renewed=self._renewed(scene),
         )
         return Settled(following, scene.news())
-
-    def _held_in(self, following: Scene) -> Held | None:
-        """Return the claim of another branch of the run, with a lease of its own."""
-        branch, memory = following.entered, following.memory
-        if branch is None or memory is None:
-            return None
-        return replace(
-            self._held,
-            branch=branch,
-            memory=memory,
-            lease_until=branch.due_at or following.now,
-            renewed=self._runtime.clock.monotonic(),
-            is_lost=threading.Event(),
-        )
 
     def _renewed(self, scene: Scene) -> float:
         """Return when the lease now held was last written: an unchanged one keeps its age."""

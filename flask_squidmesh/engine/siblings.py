@@ -8,12 +8,13 @@ one of those that were not rung (`spread`), so that somebody else does.
 
 Where the database can, and the step has succeeded and completed nothing but
 itself, all of it is one statement; `decide` is asked first whether that is so.
-Otherwise `settle` takes the general path, and `take` follows it. Both leave the
+Otherwise `settle` takes the general path, and `take_or_hand_over` follows it. Both leave the
 same rows.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -168,7 +169,31 @@ def plan(
     return None
 
 
-def take(scene: Scene, held: Held, wish: Wanted) -> None:
+def take_or_hand_over(scene: Scene, held: Held, *, go_on: bool, then: str | None) -> None:
+    """Take another branch of the run in the transaction of *scene*, or leave it to somebody."""
+    wish = wanted(scene.runtime, held, go_on=go_on, then=then)
+    if wish is None:
+        _hand_over(scene)
+    else:
+        _take(scene, held, wish)
+
+
+def held_in(following: Scene, held: Held) -> Held | None:
+    """Return the claim of the branch that follows *held*, with a lease of its own."""
+    branch, memory = following.entered, following.memory
+    if branch is None or memory is None:
+        return None
+    return replace(
+        held,
+        branch=branch,
+        memory=memory,
+        lease_until=branch.due_at or following.now,
+        renewed=following.runtime.clock.monotonic(),
+        is_lost=threading.Event(),
+    )
+
+
+def _take(scene: Scene, held: Held, wish: Wanted) -> None:
     """Claim the branch that is wanted in the transaction of *scene*, if it waits for a worker."""
     connection, run_id = scene.connection, scene.run.id
     if wish.step is not None:
@@ -205,7 +230,7 @@ def take(scene: Scene, held: Held, wish: Wanted) -> None:
     _go_on_in(scene, following, held)
 
 
-def hand_over(scene: Scene) -> None:
+def _hand_over(scene: Scene) -> None:
     """Ring for a branch that was not rung, in the place of the worker that goes no further."""
     if any(ring.at is None for ring in scene.rings):
         return

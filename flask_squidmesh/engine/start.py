@@ -26,7 +26,7 @@ from flask_squidmesh.exceptions import (
 )
 from flask_squidmesh.ids import new_id
 from flask_squidmesh.lifecycle.states import RunStatus, StepRunStatus
-from flask_squidmesh.store import audit, branches, definitions, dialect, joins, runs, transaction
+from flask_squidmesh.store import audit, definitions, dialect, fan, joins, runs, transaction
 from flask_squidmesh.store.branches import Branch
 from flask_squidmesh.store.runs import RunRow
 from flask_squidmesh.types import Run
@@ -146,7 +146,7 @@ def insert(
     if not runs.insert(connection, row):
         return _existing(runtime, connection, request), News()
     entries = _entry_branches(definition, row, now)
-    branches.insert_fan(connection, entries)
+    fan.insert_fan(connection, entries)
     counters = _join_counters(definition)
     if counters:
         joins.insert(connection, row.id, counters)

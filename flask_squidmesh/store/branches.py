@@ -16,7 +16,6 @@ from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from flask_squidmesh.lifecycle.states import STEP_RUN, StepRunEvent, StepRunStatus, sources
 from flask_squidmesh.store import dialect
@@ -70,28 +69,6 @@ _PUT = (
 )
 _DELETE = sa.delete(branches).where(_HERE)
 _INSERT = sa.insert(branches)
-_MANY: Final = 50
-_OWN: Final = ("slot", "step", "due_at", "rung_at")
-"""In what pending branches of one run differ that begin at the same moment."""
-
-
-def _insert_fan() -> sa.Insert:
-    """Return the insertion of rows whose own columns are lists: another row costs little."""
-    lists = {
-        name: sa.bindparam(name, type_=postgresql.ARRAY(branches.c[name].type)) for name in _OWN
-    }
-    own = sa.func.unnest(*lists.values()).table_valued(
-        *(sa.column(name, branches.c[name].type) for name in _OWN), name="own"
-    )
-    own = own.render_derived()
-    shared = {
-        name: sa.bindparam(name, type_=branches.c[name].type) for name in _NAMES if name not in _OWN
-    }
-    values = {**{name: own.c[name] for name in _OWN}, **shared}
-    return sa.insert(branches).from_select(list(values), sa.select(*values.values()))
-
-
-_INSERT_FAN = _insert_fan()
 _RENEW = (
     sa.update(branches)
     .where(_HERE)
@@ -147,18 +124,6 @@ def _guard(branch: Branch) -> dict[str, Any]:
 def insert(connection: sa.Connection, new: Sequence[Branch]) -> None:
     """Insert branches that begin."""
     connection.execute(_INSERT, [_values(branch) for branch in new])
-
-
-def insert_fan(connection: sa.Connection, new: Sequence[Branch]) -> None:
-    """Insert branches of one run that begin at the same moment, however many."""
-    pending = [branch for branch in new if branch.status == StepRunStatus.PENDING]
-    if len(pending) < _MANY or connection.dialect.name != "postgresql":
-        insert(connection, new)
-        return
-    own = {name: [getattr(branch, name) for branch in pending] for name in _OWN}
-    connection.execute(_INSERT_FAN, _values(pending[0]) | own)
-    if len(pending) < len(new):
-        insert(connection, [branch for branch in new if branch.status != StepRunStatus.PENDING])
 
 
 def move(
