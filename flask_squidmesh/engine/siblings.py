@@ -35,10 +35,10 @@ from flask_squidmesh.lifecycle.states import (
     StepRunEvent,
     StepRunStatus,
 )
-from flask_squidmesh.store import branches, prepared, runs, siblings, transaction
+from flask_squidmesh.store import branches, passing, prepared, runs, siblings, transaction
 from flask_squidmesh.store.branches import Branch
 from flask_squidmesh.store.history import StepRunRow
-from flask_squidmesh.store.siblings import Wanted
+from flask_squidmesh.store.passing import Wanted
 
 _MANY = 2
 """So many dependencies a join is taken to miss; the statement finds out whether it does."""
@@ -73,9 +73,9 @@ class Plan:
             # Nothing may fail here that could be repeated: the writes of the step are in this
             # transaction. With the lock held before, the statement sees all there is.
             runs.lock(connection, held.run.id)
-        passed = siblings.pass_on(
+        passed = passing.pass_on(
             connection,
-            siblings.Ending(held.branch, self.output, self.join),
+            passing.Ending(held.branch, self.output, self.join),
             self.wanted,
             worker=worker_name(),
             lease=timedelta(seconds=runtime.settings.lease_ttl),
@@ -92,7 +92,7 @@ class Plan:
         return scene
 
     def _scene(
-        self, connection: transaction.Connection, passed: siblings.Passed, branch: Branch
+        self, connection: transaction.Connection, passed: passing.Passed, branch: Branch
     ) -> Scene:
         return Scene(
             runtime=self.runtime,

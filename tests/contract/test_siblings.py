@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
@@ -363,6 +364,33 @@ def test_lost_answer_is_found_and_gone_on_with(world, clock):
     assert {(s.step, len(s.attempts)) for s in run.step_runs} == {
         (name, 1) for name in ("root", *(f"branch_{n}" for n in range(5)), "join")
     }
+
+
+def test_several_workers_share_a_fan_out(world):
+    """Two joins, so that the workers count different ones down at the same moment."""
+    left, right = ([f"{side}_{n}" for n in range(12)] for side in ("left", "right"))
+    body: dict[str, Any] = {"go": manual(), "root": step(lambda: None)}
+    body |= {name: step(lambda: None, after=["root"]) for name in (*left, *right)}
+    body |= {"few": step(lambda: None, after=left), "rest": step(lambda: None, after=right)}
+    made: Any = types.new_class("Shared", (Workflow,), {}, lambda ns: ns.update(body))
+    run_id = world.start(made)
+    deliver(run_id, "root", turns=0)
+
+    def work(name: str) -> str:
+        with world.app.app_context():
+            return (
+                state()
+                .engine()
+                .deliver(run_id, name, may_continue=lambda: True, after_commit=lambda _: None)
+            )
+
+    with ThreadPoolExecutor(3) as pool:
+        words = set(pool.map(work, ("left_0", "left_6", "right_6")))
+    assert words <= {"executed", "finished", "already_running"}
+    run = world.go(run_id)
+    assert run.status == "completed"
+    assert [len(s.attempts) for s in run.step_runs] == [1] * 27
+    assert sorted(row[3] for row in rows(run_id)[:27]) == list(range(1, 28))
 
 
 def test_attempts_are_numbered_and_the_join_is_counted_down(world, clock):
