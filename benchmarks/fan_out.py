@@ -113,7 +113,7 @@ class Bench:
         if self.driver == "helper":
             run_until_idle(limit=width + 2)
             return
-        if not wait_until(lambda: self.is_over(run_id), timeout=PATIENCE, interval=0.01):
+        if not wait_until(lambda: self.is_over(run_id), timeout=PATIENCE, interval=0.05):
             raise SystemExit(f"{run_id} did not end within {PATIENCE:g} seconds")
 
     def is_over(self, run_id: str) -> bool:
