@@ -1,28 +1,34 @@
 """What does a branch cost in a fan-out with a join, however many there are?
 
-    python -m benchmarks.fan_out [--database sqlite|postgresql] [--driver helper|worker]
+    python -m benchmarks.fan_out [--database sqlite|postgresql]
+                                 [--driver helper|worker|processes] [--workers N]
                                  [--sizes 100 1000 10000] [--repeat N]
 
 A dependency workflow: one root, that many branches, one join; the step
 functions do nothing. The cost per branch is expected to be flat: its ratio to
 that of the smallest size is printed beside it. `helper` executes in this thread
-(`run_until_idle`), `worker` with an embedded worker and a broker in memory.
-The server and the database are temporary.
+(`run_until_idle`), `worker` with an embedded worker and a broker in memory, and
+`processes` with that many Celery workers of one child each and a Valkey.
+Servers and databases are temporary. Of several repetitions, which take turns,
+the fastest is printed for each size.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+import sqlalchemy as sa
+from celery import Celery
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
@@ -30,12 +36,17 @@ from flask_squidmesh import Run, SquidMesh, Workflow, manual, signals, sqlite, s
 from flask_squidmesh.clock import wait_until
 from flask_squidmesh.definition.workflow import WorkflowType
 from flask_squidmesh.dispatch.embedded import EmbeddedWorker
+from flask_squidmesh.store.models import run_states
 from flask_squidmesh.testing import run_until_idle
 from tests.support.databases import PostgresDatabases
 from tests.support.postgres import postgres_server
+from tests.support.process import MARK, Processes
+from tests.support.valkey import Broker
 
 PATIENCE: Final = 1800.0
 """Seconds a fan-out may take with a worker."""
+WARM_UP: Final = 10
+"""Branches of a run before the first that counts: imports, connections and caches."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,7 @@ class Bench:
         self.squidmesh = squidmesh
         self.driver = driver
         self.over: set[str] = set()
+        self.known: dict[int, type[Workflow]] = {}
         signals.run_transition.connect(self._note_end, app)
 
     def _note_end(self, _: Flask, *, run_id: str, to_status: str, **__: object) -> None:
@@ -88,6 +100,7 @@ class Bench:
     def measure(self, width: int) -> Measured:
         """Declare, start and execute a fan-out of *width* branches."""
         declare, workflow = timed(lambda: fan_out(width))
+        workflow = self.known.setdefault(width, workflow)
         self.squidmesh.register(workflow)
         start, run = timed(lambda: self.squidmesh.start_run(workflow))
         execute, _ = timed(lambda: self.finish(run.id, width))
@@ -100,9 +113,16 @@ class Bench:
         if self.driver == "helper":
             run_until_idle(limit=width + 2)
             return
-
-        if not wait_until(lambda: run_id in self.over, timeout=PATIENCE, interval=0.01):
+        if not wait_until(lambda: self.is_over(run_id), timeout=PATIENCE, interval=0.05):
             raise SystemExit(f"{run_id} did not end within {PATIENCE:g} seconds")
+
+    def is_over(self, run_id: str) -> bool:
+        """Return whether the run has ended, in this process or another."""
+        if self.driver == "worker":
+            return run_id in self.over
+        ended = sa.select(run_states.c.finished_at).where(run_states.c.run_id == run_id)
+        with self.app.extensions["sqlalchemy"].engine.connect() as connection:
+            return connection.scalar(ended) is not None
 
     @staticmethod
     def check(run: Run, width: int) -> None:
@@ -123,21 +143,73 @@ def database(kind: str) -> Iterator[str]:
         yield PostgresDatabases(server.url()).create()
 
 
-@contextmanager
-def open_bench(url: str, driver: str) -> Iterator[Bench]:
-    """Open the context of an application on an empty database."""
+def make_app(
+    url: str, driver: str, broker_url: str | None = None
+) -> tuple[Flask, SQLAlchemy, SquidMesh]:
+    """Return an application on a database."""
     app = Flask("bench")
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQUIDMESH_DISPATCH"] = "manual" if driver == "helper" else "celery"
     db = SQLAlchemy(app)
+    if broker_url is not None:
+        celery = Celery("bench", broker=broker_url, set_as_current=False)
+        celery.conf.update(
+            broker_connection_retry_on_startup=True,
+            worker_hijack_root_logger=False,
+            worker_prefetch_multiplier=1,
+        )
+        app.extensions["celery"] = celery
     squidmesh = SquidMesh(app, db=db)
     with app.app_context():
         sqlite.configure(db.engine)
+    return app, db, squidmesh
+
+
+def __getattr__(name: str) -> Any:
+    """Give a worker process its Celery app: `celery -A benchmarks.fan_out:celery_app`."""
+    if name != "celery_app":
+        raise AttributeError(name)
+    app, _, squidmesh = make_app(os.environ["DATABASE_URL"], "processes", os.environ["BROKER_URL"])
+    for width in {WARM_UP, *json.loads(os.environ["SIZES"])}:
+        squidmesh.register(fan_out(width))
+    globals()["app"] = app  # workers find it by a weak reference
+    return app.extensions["celery"]
+
+
+@contextmanager
+def open_bench(
+    url: str, driver: str, *, workers: int = 1, sizes: Sequence[int] = ()
+) -> Iterator[Bench]:
+    """Open the context of an application on an empty database, with its workers."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="squidmesh-bench-")))
+        broker = Broker(folder) if driver == "processes" else None
+        if broker is not None:
+            stack.callback(broker.remove)
+        app, db, squidmesh = make_app(url, driver, None if broker is None else broker.url)
+        stack.enter_context(app.app_context())
         db.create_all()
-        with nullcontext() if driver == "helper" else EmbeddedWorker(app):
-            yield Bench(app, squidmesh, driver)
+        if driver == "worker":
+            stack.enter_context(EmbeddedWorker(app))
+        elif broker is not None:
+            env = {"DATABASE_URL": url, "BROKER_URL": broker.url, "SIZES": json.dumps(list(sizes))}
+            stack.enter_context(worker_processes(folder, workers, env))
+        yield Bench(app, squidmesh, driver)
         db.session.remove()
         db.engine.dispose()
+
+
+@contextmanager
+def worker_processes(folder: Path, number: int, env: dict[str, str]) -> Iterator[None]:
+    """Keep that many workers of one child each."""
+    processes = Processes(folder, cwd=Path(__file__).parents[1])
+    with ExitStack() as stack:
+        for _ in range(number):
+            worker = processes.start_worker(
+                "benchmarks.fan_out:celery_app", "-O", "fair", concurrency=1, env=env
+            )
+            stack.callback(worker.kill9)
+        yield
 
 
 def table(results: Sequence[Measured]) -> Iterator[str]:
@@ -168,6 +240,7 @@ def document(options: argparse.Namespace, results: Sequence[Measured]) -> dict[s
         "benchmark": "fan_out",
         "database": options.database,
         "driver": options.driver,
+        "workers": options.workers,
         "results": [
             {
                 **asdict(each),
@@ -184,12 +257,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.fan_out", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
-    parser.add_argument("--driver", choices=("helper", "worker"), default="helper")
+    parser.add_argument("--driver", choices=("helper", "worker", "processes"), default="helper")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1_000, 10_000])
+    parser.add_argument("--repeat", type=int, default=1)
     options = parser.parse_args(arguments)
-    with database(options.database) as url, open_bench(url, options.driver) as bench:
-        bench.measure(10)  # Imports, connections and caches are not what is measured.
-        results = [bench.measure(width) for width in options.sizes]
+    os.environ.setdefault(MARK, str(os.getpid()))
+    with ExitStack() as stack:
+        url = stack.enter_context(database(options.database))
+        bench = stack.enter_context(
+            open_bench(url, options.driver, workers=options.workers, sizes=options.sizes)
+        )
+        bench.measure(WARM_UP)
+        rounds = [[bench.measure(width) for width in options.sizes] for _ in range(options.repeat)]
+    results = [min(same, key=lambda each: each.per_branch) for same in zip(*rounds, strict=True)]
     lines = [*table(results), json.dumps(document(options, results))]
     sys.stdout.write("\n".join(lines) + "\n")
 

@@ -166,7 +166,7 @@ class Definition:
         A definition stored by a newer release must stay readable by the
         workers of the previous one, which is why they are not an error.
         """
-        return cls(
+        found = cls(
             name=data["name"],
             version=data["version"],
             mode=data["mode"],
@@ -175,6 +175,10 @@ class Definition:
             transitions=tuple(_known(TransitionSpec, item) for item in data["transitions"]),
             entry_steps=tuple(data["entry_steps"]),
         )
+        if "fingerprint" in data:
+            # That of a newer release's form is not to be had from what is known of it here.
+            found.__dict__["fingerprint"] = data["fingerprint"]
+        return found
 
 
 def _step_to_dict(step: StepSpec) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from flask_squidmesh.engine import record
 from flask_squidmesh.engine.news import Ring
 from flask_squidmesh.engine.runtime import worker_name
 from flask_squidmesh.engine.scene import GRACES, Fenced, Scene, require
+from flask_squidmesh.engine.spread import spread
 from flask_squidmesh.lifecycle import effects as do
 from flask_squidmesh.lifecycle.states import StepRunEvent, StepRunStatus
-from flask_squidmesh.store import branches
+from flask_squidmesh.store import branches, fan
 from flask_squidmesh.store.branches import Branch
 
 
@@ -32,7 +33,14 @@ def apply(scene: Scene, effects: Iterable[do.Effect]) -> None:
     for effect in effects:
         _carry_out(effect, scene)
     if scene.forks:
-        branches.insert(scene.connection, scene.forks)
+        _begin(scene)
+
+
+def _begin(scene: Scene) -> None:
+    """Insert the branches that begin, and ring for those that are to be rung at once."""
+    begun = spread(scene.forks, scene.definition)
+    fan.insert_fan(scene.connection, begun)
+    scene.rings += [Ring(b.run_id, b.step) for b in begun if b.rung_at is not None]
 
 
 @singledispatch
@@ -124,6 +132,8 @@ def _(effect: do.Move, scene: Scene) -> None:
     entering = _entering(scene, effect, slot=branch.slot)
     new = replace(entering, fencing_token=branch.fencing_token + 1)
     require(branches.repoint(scene.connection, branch, new))
+    if new.rung_at is not None:
+        scene.rings.append(Ring(scene.run.id, effect.step))
     scene.moved_to = effect.step
     if effect.status == "running":
         scene.entered = new
@@ -163,7 +173,7 @@ def _hold(
 
 
 def _entering(scene: Scene, effect: do.Move | do.Fork, *, slot: int) -> Branch:
-    """Return the branch that begins a step run now, and ring for it."""
+    """Return the branch that begins a step run now; a timer that begins with it is remembered."""
     ready_at = scene.after(effect.seconds)
     due_at: dict[str, datetime | None] = {
         "pending": scene.now + GRACES[0],
@@ -191,9 +201,7 @@ def _entering(scene: Scene, effect: do.Move | do.Fork, *, slot: int) -> Branch:
         touched_at=scene.now,
         worker=worker_name() if has_begun else None,
     )
-    if effect.status == "pending":
-        scene.rings.append(Ring(scene.run.id, effect.step))
-    elif effect.status == "waiting":
+    if effect.status == "waiting":
         scene.rings.append(Ring(scene.run.id, effect.step, ready_at))
     if has_begun:
         scene.tell("step_started", branch)

@@ -6,6 +6,7 @@ the ticker to the row.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from flask_squidmesh.engine import step_log
@@ -25,13 +26,19 @@ def deliver(
     may_continue: Callable[[], bool],
     after_commit: Callable[[News], None],
     is_ending: Callable[[], bool] = lambda: False,
+    then: deque[str] | None = None,
 ) -> str:
     """Do what a message about *step* of the run asks for, and return the word for it.
 
     *may_continue* is asked before each settlement whether the worker goes on
     with the next step; *after_commit* gets the news of each commit; *is_ending*
     says whether a `SystemExit` comes from the worker, not from the step.
+
+    *then* are steps of a dependency workflow to go on with afterwards, one
+    after the other, whatever *may_continue* says. Those that were claimed are
+    removed from it; with the first that can not be, all of it ends.
     """
+    following = deque[str]() if then is None else then
     taking = take(runtime, run_id, step)
     after_commit(taking.news)
     held = taking.held
@@ -40,9 +47,12 @@ def deliver(
         with runtime.step_context(), runtime.executing.during(held):
             with step_log.during(held):
                 performed = perform(runtime, held, is_ending=is_ending)
-            settled = settle(runtime, held, performed, go_on=may_continue())
+            wish = following[0] if following else None
+            settled = settle(runtime, held, performed, go_on=may_continue(), then=wish)
         after_commit(settled.news)
         if settled.held is None:
             keep_context(runtime, held, settled.news)
         held = settled.held
+        if held is not None and held.branch.step == wish:
+            following.popleft()
     return taking.word

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -55,6 +56,7 @@ class Engine:
         may_continue: Callable[[], bool],
         after_commit: Callable[[News], None],
         is_ending: Callable[[], bool] = lambda: False,
+        then: deque[str] | None = None,
     ) -> str:
         """Do what a message about *step* asks for; see `attempt.deliver`."""
         return attempt.deliver(
@@ -64,6 +66,7 @@ class Engine:
             may_continue=may_continue,
             after_commit=after_commit,
             is_ending=is_ending,
+            then=then,
         )
 
     def tick(self, *, limit: int = 500, backlog: int = 0) -> tuple[TickResult, News]:

@@ -23,5 +23,8 @@ def missing_of(
     """Return the counters of the joins that wait for the branch's step."""
     if definition.mode == "transition":
         return {}
+    steps = definition.steps_by_name
     waiting = definition.dependents[branch.step] or (COMPLETE,)
-    return joins.missing(connection, branch.run_id, waiting)
+    # What waits for one step has no counter, and a wide fan-out is all of that.
+    counted = [n for n in waiting if n == COMPLETE or len(steps[n].depends_on) > 1]
+    return joins.missing(connection, branch.run_id, counted) if counted else {}

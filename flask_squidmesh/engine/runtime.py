@@ -73,6 +73,7 @@ class Runtime:
     next_look_at_cron: datetime = _LONG_AGO
     _definitions: dict[str, Definition] = field(default_factory=dict)
     _executable: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    _other: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     _stored: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -123,6 +124,16 @@ class Runtime:
                 if spec.kind == "log" or (spec.kind == "step" and spec.name in code.functions)
             )
             self._executable[key] = known
+        return known
+
+    def other_steps(self, definition: Definition, code: WorkflowCode) -> tuple[str, ...]:
+        """Return the steps of *definition* that `executable_steps` leaves out."""
+        key = (definition.fingerprint, code.definition.fingerprint)
+        known = self._other.get(key)
+        if known is None:
+            executable = self.executable_steps(definition, code)
+            known = tuple(s.name for s in definition.steps if s.name not in executable)
+            self._other[key] = known
         return known
 
     def look_at_cron_anew(self) -> None:

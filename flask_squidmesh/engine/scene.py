@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from flask_squidmesh.definition.spec import Definition
 from flask_squidmesh.engine.idempotency import Asked
-from flask_squidmesh.engine.news import News, Notice, Ring
+from flask_squidmesh.engine.memory import Memory
+from flask_squidmesh.engine.news import News, Notice, Ring, together
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.lifecycle.facts import ENDED, Error
 from flask_squidmesh.lifecycle.states import RunStatus
@@ -48,6 +49,9 @@ class Scene:
     when this worker goes on with it, and `failure` the error that led there;
     `moved_to` is the step it goes on to, whoever does, and `failed_step` the one
     with which the run failed.
+
+    When the worker leaves the branch and goes on with another of the run, that
+    is the scene `following`, and `memory` in it is the run as seen from there.
     """
 
     runtime: Runtime
@@ -66,6 +70,8 @@ class Scene:
     failure: Error | None = None
     moved_to: str | None = None
     failed_step: str | None = None
+    following: Scene | None = None
+    memory: Memory | None = None
     ended: list[StepRunRow] = field(default_factory=list)
     forks: list[Branch] = field(default_factory=list)
     rings: list[Ring] = field(default_factory=list)
@@ -105,7 +111,8 @@ class Scene:
         }
         notices = [Notice(name, {**common, **values}) for name, values in self._notices]
         notices += [Notice("run_dispatched", common) for ring in self.rings if ring.at is None]
-        return News(tuple(self.rings), tuple(notices))
+        told = News(tuple(self.rings), tuple(notices))
+        return told if self.following is None else together((told, self.following.news()))
 
     def _current_step(self) -> str | None:
         """Return what `Run.current_step` says after this transaction."""

@@ -20,7 +20,7 @@ import random
 from collections.abc import Callable
 from functools import partial
 
-from flask_squidmesh.engine import errors, straight
+from flask_squidmesh.engine import errors, siblings, straight
 from flask_squidmesh.engine.apply import apply
 from flask_squidmesh.engine.claim import failure_behind
 from flask_squidmesh.engine.memory import Held, Settled
@@ -37,13 +37,18 @@ from flask_squidmesh.store.dialect import is_passing
 logger = logging.getLogger(__name__)
 
 
-def settle(runtime: Runtime, held: Held, performed: Performed, *, go_on: bool) -> Settled:
+def settle(
+    runtime: Runtime, held: Held, performed: Performed, *, go_on: bool, then: str | None = None
+) -> Settled:
     """Record how the attempt of *held* ended; with *go_on* claim the next step if it is ready.
+
+    With *then* this worker goes on with that step of a dependency workflow, if
+    it waits in a branch of its own, and with no other.
 
     An attempt whose lease is gone changes nothing: its writes in the host's
     session are rolled back with it.
     """
-    settlement = _Settlement(runtime, held, performed, go_on=go_on)
+    settlement = _Settlement(runtime, held, performed, go_on=go_on, then=then)
     try:
         if isinstance(performed.outcome, Succeeded) and runtime.host.has_transaction():
             return settlement.with_host()
@@ -62,12 +67,18 @@ def settle(runtime: Runtime, held: Held, performed: Performed, *, go_on: bool) -
 class _Settlement:
     """One settlement, however often its transaction has to be repeated."""
 
-    def __init__(self, runtime: Runtime, held: Held, performed: Performed, *, go_on: bool) -> None:
+    def __init__(
+        self, runtime: Runtime, held: Held, performed: Performed, *, go_on: bool, then: str | None
+    ) -> None:
         self._runtime = runtime
         self._held = held
         self._performed = performed
         self._go_on = go_on
-        self._plan = straight.plan(runtime, held, performed.outcome, performed.output, go_on=go_on)
+        self._then = then
+        outcome, output = performed.outcome, performed.output
+        self._plan: straight.Plan | siblings.Plan | None = straight.plan(
+            runtime, held, outcome, output, go_on=go_on
+        ) or siblings.plan(runtime, held, outcome, output, go_on=go_on, then=then)
         self._others: list[history.StepRunRow] | None = None
 
     def with_host(self) -> Settled:
@@ -192,6 +203,8 @@ class _Settlement:
         apply(scene, effects)
         if scene.entered is not None and scene.ended:
             self._catch_up(connection, memory.ordinal, scene.ordinal)
+        if is_shared and scene.entered is None and scene.status == RunStatus.RUNNING:
+            siblings.take_or_hand_over(scene, held, go_on=self._go_on, then=self._then)
         return scene
 
     def _catch_up(self, connection: transaction.Connection, after: int, up_to: int) -> None:
@@ -244,6 +257,8 @@ class _Settlement:
             or claimed.status != StepRunStatus.RUNNING
             or claimed.worker != worker_name()
         ):
+            if held.definition.mode == "dependency":
+                siblings.find_taken(scene, held)
             return scene
         scene.entered = claimed
         scene.ended = history.step_runs_between(
@@ -256,6 +271,8 @@ class _Settlement:
 
     def _done(self, scene: Scene) -> Settled:
         """Turn what was committed into the next claim, if this worker goes on."""
+        if scene.following is not None:
+            return Settled(siblings.held_in(scene.following, self._held), scene.news())
         if scene.entered is None:
             return Settled(news=scene.news())
         memory = self._held.memory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from flask_squidmesh.engine.inspect import load_run
 from flask_squidmesh.engine.news import News, Notice, Ring
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.engine.scene import GRACES
+from flask_squidmesh.engine.spread import spread
 from flask_squidmesh.exceptions import (
     IdempotencyConflict,
     PayloadError,
@@ -25,9 +26,9 @@ from flask_squidmesh.ids import new_id
 from flask_squidmesh.lifecycle.states import RunStatus, StepRunStatus
 from flask_squidmesh.store import (
     audit,
-    branches,
     definitions,
     dialect,
+    fan,
     joins,
     prepared,
     runs,
@@ -161,7 +162,7 @@ def _insert_at_once(
     if now is None:
         return None
     row = _row(request, now)
-    return _new_run(definition, row), _news(definition, row)
+    return _new_run(definition, row), _news(definition, row, definition.entry_steps)
 
 
 def _insert(
@@ -182,7 +183,8 @@ def _insert(
     row = _row(request, now)
     if not runs.insert(connection, row):
         return _existing(runtime, connection, request), News()
-    branches.insert(connection, _entry_branches(definition, row, now))
+    entries = _entry_branches(definition, row, now)
+    fan.insert_fan(connection, entries)
     counters = _join_counters(definition)
     if counters:
         joins.insert(connection, row.id, counters)
@@ -199,7 +201,8 @@ def _insert(
             ),
             now=now,
         )
-    return _new_run(definition, row), _news(definition, row)
+    rung = [entry.step for entry in entries if entry.rung_at is not None]
+    return _new_run(definition, row), _news(definition, row, rung)
 
 
 def _row(request: Request, now: datetime) -> RunRow:
@@ -256,9 +259,10 @@ def _entry_branches(definition: Definition, row: RunRow, now: datetime) -> list[
     )
     if definition.mode == "transition":
         return [replace(first, step=definition.entry_steps[0])]
-    return [
+    entries = [
         replace(first, step=name, slot=definition.slot(name)) for name in definition.entry_steps
     ]
+    return spread(entries, definition)
 
 
 def _join_counters(definition: Definition) -> dict[str, int]:
@@ -289,7 +293,7 @@ def _new_run(definition: Definition, row: RunRow) -> Run:
     )
 
 
-def _news(definition: Definition, row: RunRow) -> News:
+def _news(definition: Definition, row: RunRow, rung: Sequence[str]) -> News:
     values = {
         "run_id": row.id,
         "workflow": row.workflow,
@@ -300,6 +304,6 @@ def _news(definition: Definition, row: RunRow) -> News:
     notices = [Notice("run_created", values)]
     if row.replayed_from_run_id is not None:
         notices.append(Notice("run_replayed", values))
-    rings = tuple(Ring(row.id, step) for step in definition.entry_steps)
+    rings = tuple(Ring(row.id, step) for step in rung)
     notices += [Notice("run_dispatched", values) for _ in rings]
     return News(rings, tuple(notices))

@@ -194,11 +194,12 @@ def overdue(runtime: Runtime, *, limit: int) -> tuple[Ring, ...]:
 def list_ready(runtime: Runtime, *, limit: int) -> list[Ring]:
     """Return steps that may be claimed now, in the order they became ready."""
 
-    def work(connection: transaction.Connection) -> list[Branch]:
+    def work(connection: transaction.Connection) -> list[Ring]:
         now = runtime.clock.judge(dialect.time(connection))
-        return branches.list_ready(connection, now=now, limit=limit)
+        ready = branches.list_ready(connection, now=now, limit=limit)
+        return [Ring(run_id, step) for run_id, step in ready]
 
-    return [Ring(found.run_id, found.step) for found in transaction.read(runtime.database, work)]
+    return transaction.read(runtime.database, work)
 
 
 def next_moment(runtime: Runtime) -> datetime | None:

@@ -292,10 +292,10 @@ def put_off(connection: sa.Connection, branch: Branch, *, until: datetime) -> bo
     return connection.execute(_RING, values).rowcount == 1
 
 
-def list_ready(connection: sa.Connection, *, now: datetime, limit: int) -> list[Branch]:
-    """Return step runs that may be claimed now, in the order they became ready."""
+def list_ready(connection: sa.Connection, *, now: datetime, limit: int) -> list[tuple[str, str]]:
+    """Return run and step of what may be claimed now, in the order it became ready."""
     query = (
-        sa.select(*_COLUMNS)
+        sa.select(branches.c.run_id, branches.c.step)
         .where(
             branches.c.status.in_(_READY),
             sa.or_(branches.c.status == StepRunStatus.PENDING.value, branches.c.ready_at <= now),
@@ -309,7 +309,7 @@ def list_ready(connection: sa.Connection, *, now: datetime, limit: int) -> list[
         )
         .limit(limit)
     )
-    return [_branch(row) for row in connection.execute(query)]
+    return [(row[0], row[1]) for row in connection.execute(query)]
 
 
 def next_moment(connection: sa.Connection) -> datetime | None:

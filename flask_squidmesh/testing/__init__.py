@@ -7,10 +7,12 @@ calls, and when the call returns the work is done.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import NoReturn
+from itertools import islice, takewhile
+from typing import Final, NoReturn
 
 from flask_squidmesh.clock import Clock, FrozenClock
 from flask_squidmesh.current import state
@@ -28,6 +30,8 @@ __all__ = [
     "run_until_idle",
     "tick",
 ]
+
+_PAGE: Final = 1_000
 
 
 def run_until_idle(*, advance: bool = False, limit: int = 10_000) -> int:
@@ -67,9 +71,15 @@ def _work_off(limit: int) -> int:
     executed = 0
     stuck: set[Ring] = set()
     # What becomes ready meanwhile comes after what is ready now, so a whole page is worked off.
-    while ready := [ring for ring in _ready(beyond=len(stuck)) if ring not in stuck]:
-        for ring in ready:
-            word, attempts = _execute(ring)
+    while page := [ring for ring in _ready(_PAGE + len(stuck)) if ring not in stuck]:
+        ready = deque(page)
+        while ready:
+            ring = ready.popleft()
+            following = _siblings(ring, ready, at_most=limit - executed)
+            expected = len(following)
+            word, attempts = _execute(ring, following)
+            for _ in range(expected - len(following)):
+                ready.popleft()
             executed += attempts
             if word != "executed":
                 stuck.add(ring)
@@ -81,15 +91,22 @@ def _work_off(limit: int) -> int:
     return executed
 
 
-def _ready(*, beyond: int = 0) -> list[Ring]:
-    """Return a page of ready steps, larger by as many as are known to stay ready."""
-    return state().engine().list_ready(limit=100 + beyond)
+def _ready(limit: int) -> list[Ring]:
+    """Return up to *limit* ready steps, in the order they became ready."""
+    return state().engine().list_ready(limit=limit)
+
+
+def _siblings(ring: Ring, ready: Iterable[Ring], *, at_most: int) -> deque[str]:
+    """Return the steps that come next and belong to the same run, so that it goes on with them."""
+    same_run = takewhile(lambda other: other.run_id == ring.run_id, ready)
+    return deque(other.step for other in islice(same_run, max(at_most, 0)))
 
 
 def execute_next() -> StepRun | None:
     """Claim and execute exactly one ready step; return its step run, None if nothing is ready."""
     stuck: set[Ring] = set()
-    while ready := [ring for ring in _ready(beyond=len(stuck)) if ring not in stuck]:
+    # Larger by as many as are known to stay ready.
+    while ready := [ring for ring in _ready(1 + len(stuck)) if ring not in stuck]:
         for ring in ready:
             before = _step_runs(ring)
             word, _ = _execute(ring)
@@ -104,14 +121,21 @@ def _step_runs(ring: Ring) -> list[StepRun]:
     return [step_run for step_run in run.step_runs or () if step_run.step == ring.step]
 
 
-def _execute(ring: Ring) -> tuple[str, int]:
-    """Execute one step; return the engine's word and how many attempts were made (0 or 1)."""
+def _execute(ring: Ring, then: deque[str] | None = None) -> tuple[str, int]:
+    """Execute one step, and those in *then*; return the engine's word and the number of attempts.
+
+    What was claimed besides the one step is removed from *then*.
+    """
     here = state()
     engine = here.engine()
     performed = engine.performed
     try:
         word = engine.deliver(
-            ring.run_id, ring.step, may_continue=lambda: False, after_commit=here.announce
+            ring.run_id,
+            ring.step,
+            may_continue=lambda: False,
+            after_commit=here.announce,
+            then=then,
         )
     except WorkerGone:
         word = "executed"

@@ -201,6 +201,11 @@ class Scenery:
     def settle(self) -> None:
         settle.settle(runtime(), self.held, Performed(Succeeded()), go_on=False)
 
+    def pass_on(self) -> None:
+        """End a branch and go on with another, in the transaction of what the step wrote."""
+        db.session.execute(sa.select(1))
+        settle.settle(runtime(), self.held, Performed(Succeeded()), go_on=True)
+
     def cancel(self) -> None:
         self.world.squidmesh.cancel_run(self.run_id)
 
@@ -227,7 +232,7 @@ class Scenery:
 
 
 OPERATIONS = (
-    *("settle", "cancel", "decide", "abandon", "tick", "start", "replay"),
+    *("settle", "pass_on", "cancel", "decide", "abandon", "tick", "start", "replay"),
     *("claim", "renew"),
 )
 

@@ -160,6 +160,35 @@ def test_a_step_costs_the_same_in_a_long_run(world, traffic):
     assert settlements == [settlements[0]] * 40
 
 
+def test_a_branch_of_a_fan_out_costs_one_statement_on_postgresql_and_ten_elsewhere(
+    world, lock, request
+):
+    class Fan(Workflow):
+        go = manual()
+        first = step(lambda: None)
+        second = step(lambda: None)
+        third = step(lambda: None)
+        fourth = step(lambda: None)
+        join = step(lambda: None, after=[first, second, third, fourth])
+
+    run_id = world.start(Fan)
+    traffic = request.getfixturevalue("traffic")
+    rings = one_message(run_id, "first")
+    _, *settlements = by_commit(traffic)
+    facts = ["select attempts", "select branches", "select joins"]
+    ending = ["delete branches", "insert attempts", "insert step_runs", "update joins"]
+    passing_on = [lock, *facts, *ending, "select branches", "update branches"]
+    in_vain = 0
+    if db.engine.dialect.name == "postgresql":
+        passing_on = ["with run_states"]
+        in_vain = 1
+    # With the last branch the join begins, which the one statement leaves to the others.
+    passed, (_, _) = settlements[:-2], settlements[-2:]
+    assert passed == [passing_on] * (3 + in_vain)
+    assert rings == []
+    assert world.see(run_id).status == "completed"
+
+
 def test_starting_a_run_costs_one_commit(world, traffic):
     world.start(Straight)
     first = list(traffic)

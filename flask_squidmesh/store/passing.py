@@ -1,0 +1,282 @@
+"""From one branch of a run to the next in one statement.
+
+The worker that ends a branch takes another one in the same transaction. On
+PostgreSQL all of it is one statement: take the run's lock, then the branch that
+is held, then the next one; count the join down; and then, if all of that was as
+expected, remove the one, claim the other, and insert attempt and step run.
+Every part depends on the one before, and nothing is written before all is known
+to be right, so the statement does everything or nothing.
+
+A statement sees what was committed when it began, which may be before it got
+the lock; only rows that it locks or changes are seen as they are. The number of
+the attempt follows from both: the last one it sees, and how far the join was
+counted down since then. Should it be taken nevertheless, because an attempt
+ended that counted another join down, or none, then the key of `attempts`
+refuses it, and nothing is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from flask_squidmesh.lifecycle.states import (
+    ATTEMPT,
+    STEP_RUN,
+    AttemptEvent,
+    AttemptStatus,
+    RunStatus,
+    StepRunEvent,
+    StepRunStatus,
+)
+from flask_squidmesh.store import dialect
+from flask_squidmesh.store.branches import Branch
+from flask_squidmesh.store.models import (
+    UtcDateTime,
+    attempts,
+    branches,
+    joins,
+    run_states,
+    step_runs,
+)
+from flask_squidmesh.store.prepared import Alone, Prepared, fixed
+
+_PENDING: Final = StepRunStatus.PENDING.value
+_RUNNING: Final = StepRunStatus.RUNNING.value
+_ENDING: Final = (
+    *("run_id", "slot", "step", "visit", "attempt", "fencing_token", "horizon"),
+    *("created_at", "started_at", "worker"),
+)
+"""The columns of a branch that its history is written from."""
+_NUMBERS: Final = ("slot", "visit", "attempt", "lost", "fencing_token", "horizon")
+_TIMES: Final = ("created_at", "ready_at", "rung_at")
+"""With the step: what is not known of a branch from its being claimed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The attempt in `branch` has succeeded with this output, and `join` misses one step fewer."""
+
+    branch: Branch
+    output: str | None
+    join: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to go on with: the step in `slot`, or any in a later slot but those `excluded`."""
+
+    step: str | None = None
+    slot: int = 0
+    excluded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What came of it: the time, the number of the attempt that ended, and the branch now held."""
+
+    now: datetime
+    ordinal: int
+    claimed: Branch
+
+
+def pass_on(
+    through: sa.Connection | Alone,
+    ending: Ending,
+    wanted: Wanted,
+    *,
+    worker: str,
+    lease: timedelta,
+    at: datetime | None,
+) -> Passed | None:
+    """End the attempt and claim the branch that is wanted, for the time of *lease*.
+
+    The time is *at*, or the database's. None means that nothing was done: the
+    run does not run, the lease is gone, the join would become ready, no such
+    branch waits, or the number of the attempt was taken meanwhile.
+    """
+    values: dict[str, Any] = {
+        "at": at,
+        "in_run_id": ending.branch.run_id,
+        "in_slot": ending.branch.slot,
+        "with_token": ending.branch.fencing_token,
+        "join": ending.join,
+        "output": ending.output,
+        "next_worker": worker,
+        "lease": lease,
+    }
+    if wanted.step is None:
+        values["excluded"] = list(wanted.excluded)
+    else:
+        values |= {"next_slot": wanted.slot, "next_step": wanted.step}
+    try:
+        row = _pass_on(named=wanted.step is not None).first(through, values)
+    except sa.exc.IntegrityError as error:
+        if isinstance(through, Alone) and dialect.is_passing(error):
+            return None
+        raise
+    if row is None:
+        return None
+    found: Any = row
+    step, numbers, times = found
+    now = times[0].astimezone(UTC)
+    known: dict[str, Any] = dict(zip(_NUMBERS, numbers[1:], strict=True))
+    known |= zip(_TIMES, map(dialect.aware, times[1:]), strict=True)
+    claimed = Branch(
+        run_id=ending.branch.run_id,
+        step=step,
+        status=STEP_RUN[(StepRunStatus.PENDING, StepRunEvent.CLAIM)],
+        **known,
+        resends=0,
+        due_at=now + lease,
+        started_at=now,
+        touched_at=now,
+        worker=worker,
+    )
+    return Passed(now, numbers[0], claimed)
+
+
+def _of_run(table: sa.FromClause) -> sa.ColumnElement[bool]:
+    column = table.c.run_id
+    return column == sa.bindparam("in_run_id", type_=column.type)
+
+
+def _found(part: sa.CTE) -> sa.ColumnElement[bool]:
+    """Return the condition that *part* has its row, which is asked, and so locked, first."""
+    return sa.exists(sa.select(fixed(1)).select_from(part))
+
+
+def _locked() -> sa.CTE:
+    return (
+        sa.select(run_states.c.run_id)
+        .where(_of_run(run_states), run_states.c.status == fixed(RunStatus.RUNNING.value))
+        .with_for_update()
+        .cte("locked")
+    )
+
+
+def _held(locked: sa.CTE) -> sa.CTE:
+    mine = branches.alias("mine")
+    return (
+        sa.select(*(mine.c[name] for name in _ENDING))
+        .where(
+            _found(locked),
+            _of_run(mine),
+            mine.c.slot == sa.bindparam("in_slot"),
+            mine.c.fencing_token == sa.bindparam("with_token"),
+            mine.c.status == fixed(_RUNNING),
+        )
+        .with_for_update()
+        .cte("held")
+    )
+
+
+def _next(held: sa.CTE, *, named: bool) -> sa.CTE:
+    other = branches.alias("other")
+    query = sa.select(other.c.slot).where(
+        _found(held), _of_run(other), other.c.status == fixed(_PENDING)
+    )
+    if named:
+        query = query.where(
+            other.c.slot == sa.bindparam("next_slot"), other.c.step == sa.bindparam("next_step")
+        )
+    else:
+        names = sa.bindparam("excluded", type_=postgresql.ARRAY(sa.Text))
+        query = query.where(
+            other.c.slot > sa.bindparam("in_slot"), other.c.step != sa.all_(names)
+        ).order_by(other.c.slot)
+    # A ticker that rings holds the row for a moment, and somebody frozen for ever.
+    return query.limit(fixed(1)).with_for_update(skip_locked=True).cte("next")
+
+
+def _ended(held: sa.CTE, following: sa.CTE) -> sa.CTE:
+    """Count the join down, and return the time and the number of the attempt, with what is held."""
+    at_join = sa.and_(_of_run(joins), joins.c.step == sa.bindparam("join"))
+    counted = (
+        sa.update(joins)
+        .where(_found(following), at_join, joins.c.missing > fixed(1))
+        .values(missing=joins.c.missing - fixed(1))
+        .returning(joins.c.missing)
+        .cte("counted")
+    )
+    # What the statement sees, while `counted` has what was found once the lock was there.
+    seen = sa.select(joins.c.missing).where(at_join).scalar_subquery()
+    last = sa.select(sa.func.max(attempts.c.ordinal)).where(_of_run(attempts)).scalar_subquery()
+    time = sa.func.coalesce(sa.bindparam("at", type_=UtcDateTime), sa.func.clock_timestamp())
+    return (
+        sa.select(
+            *held.c,
+            sa.type_coerce(time, UtcDateTime).label("now"),
+            (sa.func.coalesce(last, fixed(0)) + seen - counted.c.missing).label("ordinal"),
+            # From one place with the run's id, or it would be looked for among all branches.
+            following.c.slot.label("next_slot"),
+        )
+        .select_from(held.join(following, sa.true()).join(counted, sa.true()))
+        .cte("ended")
+    )
+
+
+@cache
+def _pass_on(*, named: bool) -> Prepared:
+    held = _held(_locked())
+    following = _next(held, named=named)
+    ended = _ended(held, following)
+    gone = sa.delete(branches).where(
+        branches.c.run_id == ended.c.run_id, branches.c.slot == ended.c.slot
+    )
+    claimed = (
+        sa.update(branches)
+        .where(branches.c.run_id == ended.c.run_id, branches.c.slot == ended.c.next_slot)
+        .returning(branches.c.step, *(branches.c[name] for name in (*_NUMBERS, *_TIMES)))
+        .values(
+            status=fixed(STEP_RUN[(StepRunStatus.PENDING, StepRunEvent.CLAIM)].value),
+            attempt=branches.c.attempt + fixed(1),
+            fencing_token=branches.c.fencing_token + fixed(1),
+            resends=fixed(0),
+            due_at=ended.c.now + sa.bindparam("lease", type_=sa.Interval()),
+            started_at=ended.c.now,
+            touched_at=ended.c.now,
+            worker=sa.bindparam("next_worker"),
+        )
+    )
+    attempt = {
+        **{name: ended.c[name] for name in ("run_id", "ordinal", "step", "visit")},
+        "number": ended.c.attempt,
+        "status": fixed(ATTEMPT[(AttemptStatus.RUNNING, AttemptEvent.SUCCEED)].value),
+        **{name: ended.c[name] for name in ("fencing_token", "worker", "started_at")},
+        "finished_at": ended.c.now,
+    }
+    step_run = {
+        **{name: ended.c[name] for name in ("run_id", "step", "visit", "slot", "ordinal")},
+        "horizon": ended.c.horizon,
+        "status": fixed(STEP_RUN[(StepRunStatus.RUNNING, StepRunEvent.COMPLETE)].value),
+        "outcome": fixed("ok"),
+        "output": sa.bindparam("output", type_=step_runs.c.output.type),
+        "created_at": ended.c.created_at,
+        "finished_at": ended.c.now,
+    }
+    taken = claimed.cte("claimed")
+    return Prepared(
+        # Few columns: SQLAlchemy looks at each of them anew in every result.
+        sa.select(
+            taken.c.step,
+            postgresql.array([ended.c.ordinal, *(taken.c[name] for name in _NUMBERS)]),
+            postgresql.array([ended.c.now, *(taken.c[name] for name in _TIMES)]),
+        )
+        .select_from(ended.join(taken, sa.true()))
+        .add_cte(
+            gone.cte("gone"),
+            _insert(attempts, attempt).cte("attempt"),
+            _insert(step_runs, step_run).cte("step_run"),
+        )
+    )
+
+
+def _insert(table: sa.Table, values: Mapping[str, sa.ColumnElement[Any]]) -> sa.Insert:
+    return sa.insert(table).from_select(list(values), sa.select(*values.values()))
