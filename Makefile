@@ -8,6 +8,8 @@ PYTEST := $(BIN)/python -m pytest
 
 DEMO := $(VENV)/demo.stamp
 DEV := $(VENV)/dev.stamp
+BENCH := $(VENV)/bench.stamp
+BROWSER := $(VENV)/browser.stamp
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -60,8 +62,14 @@ postgresql: $(DEV)  ## Run the tests that need PostgreSQL or Valkey
 	$(PYTEST) -m "postgresql or broker"
 
 .PHONY: docs
-docs: $(DEV)  ## Run the examples in docstrings and documents, and check what is generated
-	$(PYTEST) --doctest-modules flask_squidmesh tests/test_docs.py
+docs: $(DEV)  ## Build the documentation into build/docs, and run the examples in docstrings
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs build/docs
+	$(PYTEST) --doctest-modules flask_squidmesh
+
+.PHONY: test-browser
+test-browser: $(BROWSER)  ## Run the dashboard's tests in a real Chromium
+	$(BIN)/python tools/find_chromium.py
+	$(PYTEST) -n 2 tests/browser
 
 .PHONY: crash-test
 crash-test: $(DEV)  ## Kill a process at every commit of every workflow shape (slow)
@@ -74,6 +82,14 @@ chaos: $(DEV)  ## Break workers, broker and database for ten minutes, and audit 
 .PHONY: fan-out
 fan-out: $(DEV)  ## Measure what a branch costs in fan-outs of 100, 1,000 and 10,000
 	$(BIN)/python -m benchmarks.fan_out --database postgresql
+
+.PHONY: bench
+bench: $(BENCH)  ## Measure everything beside its bars and its peers, into bench.json (slow)
+	$(BIN)/python -m benchmarks --full --json bench.json
+
+.PHONY: bench-quick
+bench-quick: $(BENCH)  ## Measure less of everything, within five minutes
+	$(BIN)/python -m benchmarks --quick --json bench.json
 
 .PHONY: guards
 guards: $(DEV)  ## Take every guard of tests/guards.md out, and see that its tests miss it (slow)
@@ -92,15 +108,17 @@ setup: $(DEV)  ## Install everything for working on the package
 
 .PHONY: clean
 clean:  ## Remove everything that can be made again
-	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
+	rm -rf $(VENV) build dist bench.json htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
 		.mypy_cache .pytest_cache .ruff_cache examples/instance examples/*/instance
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(DEMO): EXTRAS := http
-$(DEV): EXTRAS := test,lint
+$(DEV): EXTRAS := test,lint,docs
+$(BENCH): EXTRAS := bench
+$(BROWSER): EXTRAS := test,browser
 
 # A stamp is written when all went well, so an interrupted set-up is repeated.
-$(DEMO) $(DEV): pyproject.toml
+$(DEMO) $(DEV) $(BENCH) $(BROWSER): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12" >&2; exit 1; }
 	@echo "Setting up $(VENV) ($(EXTRAS)) ..."

@@ -15,7 +15,11 @@ from datetime import UTC, datetime, timedelta
 
 
 class Clock:
-    """Real time."""
+    """Real time.
+
+    What an application follows outside of tests. For leases, timers and retries
+    the database's time counts, where the database has a clock.
+    """
 
     @property
     def now(self) -> datetime:
@@ -41,7 +45,11 @@ class Clock:
 
 
 class FrozenClock(Clock):
-    """Time that stands still until it is advanced."""
+    """Time that stands still until it is advanced; made by `flask_squidmesh.testing.freeze`.
+
+    Args:
+        at: The time at which it stands; aware.
+    """
 
     def __init__(self, at: datetime) -> None:
         if at.tzinfo is None:

@@ -126,6 +126,11 @@ class AppState:
             )
         elif "sqlalchemy" not in self.app.extensions:
             missing["db"] = "the db given to squidmesh was not initialised: call db.init_app(app)"
+        elif has_app_context() and None not in getattr(self.find_db(), "engines", {None}):
+            missing["db"] = (
+                "the tables live in the default database, and this application has only others; "
+                "set SQLALCHEMY_DATABASE_URI"
+            )
         if self.settings.dispatch == "celery" and self.find_celery() is None:
             missing["celery"] = (
                 'set app.extensions["celery"] to a Celery app (see "Background Tasks with Celery" '

@@ -20,7 +20,10 @@ def _quoted(value: object) -> str:
 
 
 class SquidMeshError(Exception):
-    """Base of every error raised on purpose by this package."""
+    """Base of every error raised on purpose by this package.
+
+    Its text is made to be shown to a person: what happened, then what to do.
+    """
 
     def __str__(self) -> str:
         return self.message()
@@ -33,9 +36,13 @@ class SquidMeshError(Exception):
 class ConfigError(SquidMeshError):
     """The extension is not, or wrongly, configured for this application.
 
-    `missing` lists what nobody provided (`"db"`, `"celery"`); `invalid` maps a
-    configuration key to the value that was refused; `reasons` says why, keyed
-    the same way. All problems are reported at once.
+    All problems are reported at once.
+
+    Attributes:
+        missing: What nobody provided: `"db"`, `"celery"`.
+        invalid: The configuration keys that were refused, with their values.
+        reasons: Why, for each name and key of the two.
+        summary: The first line of the text, when it is about something else.
     """
 
     def __init__(
@@ -65,7 +72,13 @@ class ConfigError(SquidMeshError):
 
 
 class Problem(NamedTuple):
-    """One thing wrong with a workflow class: where, a stable code, what to do."""
+    """One thing wrong with a workflow class: where, a stable code, what to do.
+
+    Attributes:
+        path: Where, such as `Billing.charge.retry.max_attempts`.
+        code: A stable word for programs.
+        message: What is wrong and what to do, for people.
+    """
 
     path: str
     code: str
@@ -75,7 +88,11 @@ class Problem(NamedTuple):
 class WorkflowDefinitionError(SquidMeshError):
     """A workflow class breaks the rules of declaration; it was not created.
 
-    `problems` lists every problem found, in the order of declaration.
+    Raised where the class is created, so when its module is imported.
+
+    Attributes:
+        workflow: The name of the class.
+        problems: Every `Problem` found, in the order of declaration.
     """
 
     def __init__(self, workflow: str, problems: Sequence[Problem]) -> None:
@@ -90,7 +107,12 @@ class WorkflowDefinitionError(SquidMeshError):
 
 
 class UnknownWorkflow(SquidMeshError):
-    """No workflow of this name is registered with the application."""
+    """No workflow of this name is registered with the application.
+
+    Attributes:
+        workflow: The name that was asked for.
+        known: The names that are registered.
+    """
 
     def __init__(self, workflow: str, known: Sequence[str] = ()) -> None:
         self.workflow = workflow
@@ -106,7 +128,13 @@ class UnknownWorkflow(SquidMeshError):
 
 
 class UnknownTrigger(SquidMeshError):
-    """The workflow has no trigger of this name."""
+    """The workflow has no trigger of this name.
+
+    Attributes:
+        workflow: The workflow's name.
+        trigger: The trigger that was asked for.
+        known: The triggers it has.
+    """
 
     def __init__(self, workflow: str, trigger: str, known: Sequence[str] = ()) -> None:
         self.workflow = workflow
@@ -124,9 +152,12 @@ class UnknownTrigger(SquidMeshError):
 class PayloadError(SquidMeshError):
     """A run was refused because its payload breaks the trigger's contract.
 
-    `messages` maps field names to what is wrong with them, as marshmallow
-    reports it. No run exists afterwards: correct the payload and start again,
-    with the same idempotency key if there was one.
+    No run exists afterwards: correct the payload and start again, with the same
+    idempotency key if there was one.
+
+    Attributes:
+        messages: The fields and what is wrong with each, as marshmallow reports it;
+            `_schema` is the payload as a whole.
     """
 
     def __init__(self, messages: Mapping[str, object]) -> None:
@@ -139,7 +170,11 @@ class PayloadError(SquidMeshError):
 
 
 class InvalidRunId(SquidMeshError):
-    """The given text is not the form of a run id (a UUID)."""
+    """The given text is not the form of a run id (a UUID).
+
+    Attributes:
+        run_id: What was given.
+    """
 
     def __init__(self, run_id: object) -> None:
         self.run_id = run_id
@@ -152,7 +187,11 @@ class InvalidRunId(SquidMeshError):
 
 
 class RunNotFound(SquidMeshError):
-    """No run has this id in this application's database."""
+    """No run has this id in this application's database.
+
+    Attributes:
+        run_id: The id.
+    """
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
@@ -165,8 +204,11 @@ class RunNotFound(SquidMeshError):
 class InvalidTransition(SquidMeshError):
     """The run's status does not allow what was asked; nothing was changed.
 
-    `current` is the status the run has, `requested` the verb (`"approve"`,
-    `"cancel"`, ...). Somebody else may have decided first.
+    Somebody else may have decided first.
+
+    Attributes:
+        current: The status the run has.
+        requested: What was asked: `"approve"`, `"reject"`, `"unblock"` or `"cancel"`.
     """
 
     def __init__(self, current: str, requested: str) -> None:
@@ -182,7 +224,12 @@ class InvalidTransition(SquidMeshError):
 
 
 class WrongStepKind(SquidMeshError):
-    """The paused step is of another kind than the call is made for."""
+    """The paused step is of another kind than the call is made for.
+
+    Attributes:
+        step: The step at which the run stands.
+        kind: What that step is: `"pause"` or `"approval"`.
+    """
 
     def __init__(self, step: str, kind: str) -> None:
         self.step = step
@@ -197,7 +244,10 @@ class WrongStepKind(SquidMeshError):
 class InvalidDecision(SquidMeshError):
     """Actor, comment or metadata of a decision is not acceptable.
 
-    `errors` maps each bad field to what it must be. Nothing was decided.
+    Nothing was decided.
+
+    Attributes:
+        errors: Every bad field (`actor`, `comment`, `metadata`) and what it must be.
     """
 
     def __init__(self, errors: Mapping[str, str]) -> None:
@@ -212,7 +262,10 @@ class InvalidDecision(SquidMeshError):
 class IdempotencyConflict(SquidMeshError):
     """The idempotency key was used before for a different request; nothing was changed.
 
-    `run_id` is the run that holds the key: started with it, or decided about.
+    Attributes:
+        workflow: The workflow's name.
+        key: The idempotency key.
+        run_id: The run that holds the key: started with it, or decided about.
     """
 
     def __init__(self, workflow: str, key: str, run_id: str) -> None:
@@ -231,7 +284,10 @@ class IdempotencyConflict(SquidMeshError):
 class DocumentTooLarge(SquidMeshError):
     """A document is larger than SQUIDMESH_MAX_DOCUMENT_BYTES; nothing was stored.
 
-    `size` and `limit` are bytes of the encoded JSON.
+    Attributes:
+        what: Which document, such as `"payload"`.
+        size: How many bytes its JSON has.
+        limit: How many it may have.
     """
 
     def __init__(self, what: str, size: int, limit: int) -> None:
@@ -248,7 +304,11 @@ class DocumentTooLarge(SquidMeshError):
 
 
 class DefinitionUnavailable(SquidMeshError):
-    """The call needs the workflow's code, and it is not registered here."""
+    """The call needs the workflow's code, and it is not registered here.
+
+    Attributes:
+        workflow: The workflow's name.
+    """
 
     def __init__(self, workflow: str) -> None:
         self.workflow = workflow
@@ -264,7 +324,12 @@ class DefinitionUnavailable(SquidMeshError):
 class StepFailed(SquidMeshError):
     """Raised by a step function: fail for good, whatever the retry policy says.
 
-    `details` is any JSON value kept with the error.
+    The run takes the step's error route, and fails without one.
+
+    Args:
+        message: What happened, for people.
+        code: A word for programs, kept with the error; `step_failed` without one.
+        details: Any JSON value, kept with the error.
     """
 
     def __init__(self, message: str, code: str | None = None, details: object = None) -> None:
@@ -280,7 +345,11 @@ class StepFailed(SquidMeshError):
 class RetryStep(SquidMeshError):
     """Raised by a step function: try again, if the retry policy has attempts left.
 
-    `delay` is seconds and overrides the policy's backoff; `None` keeps it.
+    Without a policy, or with no attempt left, the step has failed.
+
+    Args:
+        message: What happened, for people.
+        delay: Seconds until the next attempt, in place of the policy's backoff.
     """
 
     def __init__(self, message: str, delay: float | None = None) -> None:
@@ -295,8 +364,14 @@ class RetryStep(SquidMeshError):
 class ToolError(SquidMeshError):
     """A tool did not do what it was asked for; see `flask_squidmesh.tools`.
 
-    `adapter` names the tool, `kind` what went wrong, `details` is JSON data or
-    None. Raised in a step, it is retried only if `retryable`.
+    Raised in a step, it is retried only if it is retryable.
+
+    Args:
+        adapter: The name of the tool.
+        kind: A stable word for what went wrong, such as `"timeout"`.
+        message: What happened, for people.
+        details: JSON data about it, or None.
+        retryable: Whether trying again can help.
     """
 
     def __init__(

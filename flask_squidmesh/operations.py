@@ -5,6 +5,9 @@ Each finds the engine of the current application, lets it work, and announces
 the news of what was committed. They need an application context; what they
 return and raise is documented at the methods of the same name.
 
+With *at* (step and visit) a decision holds for that question only: the run may
+have come to the next one while somebody was still reading.
+
 An *idempotency_key* makes a decision, a cancellation or a replay repeatable:
 who asks again for the very same gets the run instead of a refusal, and nothing
 happens twice. Such keys are the run's; those of `start_run` are the workflow's.
@@ -12,19 +15,26 @@ happens twice. Such keys are the run's; those of `start_run` are the workflow's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from flask_squidmesh.config import Settings
 from flask_squidmesh.current import Actor, AppState, state
 from flask_squidmesh.definition import documents
 from flask_squidmesh.definition.workflow import Workflow
+from flask_squidmesh.engine import overview
 from flask_squidmesh.engine.control import Verb, is_actor
 from flask_squidmesh.exceptions import ConfigError
 from flask_squidmesh.store import on_commit
-from flask_squidmesh.types import Explanation, Run, RunGraph, RunPage
+from flask_squidmesh.types import Explanation, Run, RunGraph, RunPage, WorkflowGraph
 
 AnySession = on_commit.AnySession
+Overview = overview.Overview
+Study = overview.Study
+Version = overview.Version
+WaitingPage = overview.WaitingPage
+WaitingRun = overview.WaitingRun
 
 ACTIONS: Final = (
     "runs:list",
@@ -147,6 +157,7 @@ def unblock_run(
     comment: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     idempotency_key: str | None = None,
+    at: tuple[str, int] | None = None,
 ) -> Run:
     """Let a run go on that stands at a pause."""
     return _resolve(
@@ -156,6 +167,7 @@ def unblock_run(
         comment=comment,
         metadata=metadata,
         idempotency_key=idempotency_key,
+        at=at,
     )
 
 
@@ -166,6 +178,7 @@ def approve_run(
     comment: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     idempotency_key: str | None = None,
+    at: tuple[str, int] | None = None,
 ) -> Run:
     """Approve a run that stands at an approval."""
     return _resolve(
@@ -175,6 +188,7 @@ def approve_run(
         comment=comment,
         metadata=metadata,
         idempotency_key=idempotency_key,
+        at=at,
     )
 
 
@@ -185,6 +199,7 @@ def reject_run(
     comment: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     idempotency_key: str | None = None,
+    at: tuple[str, int] | None = None,
 ) -> Run:
     """Reject a run that stands at an approval."""
     return _resolve(
@@ -194,6 +209,7 @@ def reject_run(
         comment=comment,
         metadata=metadata,
         idempotency_key=idempotency_key,
+        at=at,
     )
 
 
@@ -214,11 +230,17 @@ def cancel_run(
 
 
 def replay_run(
-    run_id: str, *, actor: Actor | None = None, idempotency_key: str | None = None
+    run_id: str,
+    *,
+    actor: Actor | None = None,
+    comment: str | None = None,
+    idempotency_key: str | None = None,
 ) -> Run:
     """Start a new run from what another was asked for."""
     ready = _ready_state()
-    run, news = ready.engine().replay_run(run_id, actor=actor, idempotency_key=idempotency_key)
+    run, news = ready.engine().replay_run(
+        run_id, actor=actor, comment=comment, idempotency_key=idempotency_key
+    )
     ready.announce(news)
     return run
 
@@ -231,6 +253,46 @@ def explain_run(run_id: str) -> Explanation:
 def inspect_run_graph(run_id: str) -> RunGraph:
     """Return the graph a run follows."""
     return state().engine().graph_of_run(run_id)
+
+
+def study_run(run_id: str) -> Study:
+    """Return run, history, definition, explanation and graph, from one look at the run."""
+    return state().engine().study_run(run_id)
+
+
+def graph_of_workflow(workflow: type[Workflow] | str) -> WorkflowGraph:
+    """Return the graph of a registered workflow as it is declared."""
+    return state().engine().graph_of_workflow(workflow)
+
+
+def upcoming() -> dict[tuple[str, str], datetime]:
+    """Return the next window of every cron trigger, by workflow and trigger."""
+    return state().engine().upcoming()
+
+
+def find_runs(run_ids: Iterable[str]) -> dict[str, Run]:
+    """Return the runs with these ids by their id; those that do not exist are left out."""
+    return state().engine().find_runs(run_ids)
+
+
+def list_runs_by_prefix(prefix: str, *, limit: int) -> tuple[Run, ...]:
+    """Return up to *limit* runs whose id begins with *prefix*, newest first."""
+    return state().engine().list_runs_by_prefix(prefix, limit=limit)
+
+
+def list_versions(workflow: str) -> tuple[Version, ...]:
+    """Return the definitions of a workflow that runs were started with, the latest first."""
+    return state().engine().list_versions(workflow)
+
+
+def look_over() -> Overview:
+    """Return all runs at a glance: how many, what does not move, what failed."""
+    return state().engine().look_over()
+
+
+def list_waiting(*, limit: int = 50, after: str | None = None) -> WaitingPage:
+    """Return a page of what waits for people, longest first."""
+    return state().engine().list_waiting(limit=limit, after=after)
 
 
 def _resolve(run_id: str, verb: Verb, **said: Any) -> Run:

@@ -27,14 +27,19 @@ _KNOWN: Final = frozenset({"method", "url", "headers", "params", "json", "body",
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool answered: the `payload`, and `metadata` about the call."""
+    """What a tool answered.
+
+    Attributes:
+        payload: The answer; JSON data where a step is to return it.
+        metadata: Facts about the call, such as how long it took.
+    """
 
     payload: Any
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Adapter(Protocol):
-    """Anything that can carry out a request."""
+    """Any object that can carry out a request: it needs this one method."""
 
     def invoke(self, request: Any, context: Any) -> ToolResult:
         """Carry *request* out and return what came of it, or raise `ToolError`."""
@@ -42,10 +47,17 @@ class Adapter(Protocol):
 
 
 def invoke(adapter: Adapter, request: Any, context: Any = None) -> ToolResult:
-    """Carry *request* out through *adapter*; *context* is usually the step's `StepContext`.
+    """Carry *request* out through *adapter* and return what came of it.
+
+    Args:
+        adapter: Any object with a method `invoke(request, context)`.
+        request: What that adapter understands, such as the mapping of `HTTPAdapter`.
+        context: Passed on; usually the step's `StepContext`.
 
     Raises:
-        ToolError: The request was not carried out, or not successfully.
+        ToolError: The request was not carried out, or not successfully. A step
+            function lets it pass: it is retried only if it is retryable.
+        TypeError: The adapter has no such method, or answers with something else.
     """
     name = type(adapter).__name__
     if not callable(getattr(adapter, "invoke", None)):
@@ -59,12 +71,16 @@ def invoke(adapter: Adapter, request: Any, context: Any = None) -> ToolResult:
 class HTTPAdapter:
     """Carries HTTP requests out with httpx; needs the extra `flask-squidmesh[http]`.
 
-    A request is `{"method", "url", "headers"?, "params"?, "json"?, "body"?,
-    "timeout"?}`, the timeout in seconds. A status of 2xx or 3xx is a result
-    with the payload `{"status", "headers", "body"}`; the body is JSON data
-    where the answer says so, else text. Everything else is a `ToolError` of the
-    kind `http` (retryable from 500 up and for 429), `timeout` or `transport`
-    (both retryable), or `invalid_request` (not).
+    A request is a mapping with `method` and `url`, and where needed `headers`,
+    `params`, `json` or `body`, and `timeout` in seconds (30 without). A status
+    of 2xx or 3xx is a result with the payload `{"status", "headers", "body"}`;
+    the body is JSON data where the answer says so, else text. Everything else
+    is a `ToolError` of the kind `http` (retryable from 500 up and for 429),
+    `timeout` or `transport` (both retryable), or `invalid_request` (not).
+
+    Args:
+        client: Sends the requests, so that connections stay open between them. By
+            default each call opens and closes a client of its own.
     """
 
     name = "http"

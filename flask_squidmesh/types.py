@@ -38,7 +38,15 @@ class Result:
 class Attempt(Result):
     """One try of one step run; a retry is the next attempt, numbered from 1.
 
-    `error` is `{"code", "message", "type", "details", "retryable"}` or None.
+    Attributes:
+        number: From 1.
+        status: `"running"`, `"completed"`, `"failed"`, `"cancelled"`, or `"abandoned"`
+            (its worker vanished). A timer or a pause that lasts is `"running"`.
+        error: How it failed, with `code`, `message`, `type`, `details` and
+            `retryable`; None where it did not.
+        worker: Who executed it, as text for people; None where nobody did.
+        started_at: When it was claimed, or the timer or pause began.
+        finished_at: When it ended; None while it lasts.
     """
 
     number: int
@@ -53,8 +61,22 @@ class Attempt(Result):
 class StepRun(Result):
     """One activation of a step; a loop's next visit is a new one.
 
-    `outcome` is the route taken when it ended: `"ok"`, `"error"`, or None
-    while it is unfinished and where its end led nowhere.
+    Attributes:
+        step: The step's name.
+        kind: `"step"`, `"wait"`, `"log"`, `"pause"` or `"approval"`.
+        visit: The how-manyth time the step was entered in this run, from 1.
+        status: `"pending"` (ready, not claimed), `"waiting"` (timer), `"running"`,
+            `"paused"`, `"retrying"`, `"completed"`, `"failed"` or `"cancelled"`.
+        outcome: The route taken when it ended, `"ok"` or `"error"`; None while it is
+            unfinished and where its end led nowhere.
+        input: What the function sees, or saw; the same for every attempt.
+        output: What was stored of what it returned.
+        attempts: Its attempts, in order.
+        due_at: When something has to happen next, if nothing happens before: the end
+            of a timer or delay, the end of the lease, or another message. None when
+            it stands still or has ended.
+        created_at: When it became ready.
+        finished_at: When it ended; None while it has not.
     """
 
     step: str
@@ -74,7 +96,14 @@ class StepRun(Result):
 class StepState(Result):
     """Where one declared step stands; with loops, its latest visit.
 
-    `visit` is 0 and `status` `"not_started"` for a step that was not entered.
+    What is not told here is as in `StepRun`.
+
+    Attributes:
+        status: `"not_started"` for a step that was not entered, else as in `StepRun`.
+        depends_on: The steps it waits for, in a dependency workflow.
+        visit: How often it was entered; 0 for a step that was not.
+        last_error: The error of its last attempt that failed; None without one.
+        created_at: When it became ready; None for a step that was not entered.
     """
 
     step: str
@@ -93,7 +122,18 @@ class StepState(Result):
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent(Result):
-    """Something a person did, or was asked to do."""
+    """Something a person did, or was asked to do.
+
+    Attributes:
+        type: `"paused"` (somebody was asked), `"resumed"`, `"approved"`, `"rejected"`,
+            `"cancelled"` or `"replayed"`.
+        step: The step it was about; None when it was about the run.
+        actor: Who did it, as it was given: text, a mapping, or None.
+        comment: What was said about it, or None.
+        metadata: The facts kept with it, or None. `"replayed"` stands in the new run
+            and names the `source_run_id` here.
+        at: When.
+    """
 
     type: str
     step: str | None
@@ -107,7 +147,28 @@ class AuditEvent(Result):
 class Run(Result):
     """One run of a workflow.
 
-    `steps`, `step_runs` and `audit_events` are None unless the history was asked for.
+    Attributes:
+        id: A UUID of version 7 as text, so ids sort by time.
+        workflow: The workflow's registered name.
+        definition_version: The label `version` of the definition it follows.
+        trigger: The name of the trigger that started it.
+        status: `"pending"`, `"running"`, `"retrying"`, `"paused"`, `"cancelling"`,
+            `"completed"`, `"failed"` or `"cancelled"`; the last three are final.
+        payload: What it was started with, defaults filled in.
+        context: The outputs of its completed steps, later ones over earlier ones.
+        current_step: The active step of a transition workflow, or the failed step of
+            a failed run; else None.
+        last_error: The error, with its `step`, while it is retrying and after it has
+            failed; else None, also after an error route was taken.
+        replayed_from_run_id: The run it is a replay of.
+        created_at: When it was started.
+        updated_at: When its status last changed.
+        finished_at: When it ended; None while it has not.
+        steps: One `StepState` per declared step, in the order of declaration.
+        step_runs: One `StepRun` per activation, in the order they became ready.
+        audit_events: What people did, and were asked to do, in order.
+
+    The last three are None unless the history was asked for.
     """
 
     id: str
@@ -134,7 +195,11 @@ class Run(Result):
 
 @dataclass(frozen=True, slots=True)
 class RunPage(Result, Sequence[Run]):
-    """A page of runs, newest first; `next` continues after it (None: there is no more)."""
+    """A page of runs, newest first; `next` continues after it (None: there is no more).
+
+    A sequence: `len(page)`, `page[0]` and iteration are those of its runs.
+    `to_dict()` gives `{"items": [...], "next": ...}`.
+    """
 
     items: tuple[Run, ...]
     next: str | None = None
@@ -157,9 +222,14 @@ class RunPage(Result, Sequence[Run]):
 class Explanation(Result):
     """Why a run is where it is, and what can be done.
 
-    `details` belongs to the reason; `next_actions` are names of methods or of
-    things to wait for; `evidence` has the facts this was told from: `run`,
-    `step_run`, `latest_attempt` and `dependencies` (step to status).
+    Attributes:
+        status: The run's.
+        reason: A stable word for the situation, such as `"waiting_for_retry"`.
+        step: The step it is about; None when it is about the run.
+        details: What belongs to the reason, such as `retry_at`.
+        next_actions: Names of methods that can be called now, or of what to wait for.
+        evidence: The facts this was told from: `run`, `step_run`, `latest_attempt`
+            and `dependencies` (step to status).
     """
 
     status: str
@@ -172,7 +242,15 @@ class Explanation(Result):
 
 @dataclass(frozen=True, slots=True)
 class GraphNode(Result):
-    """A step in a run's graph; `visits` counts how often it was entered."""
+    """A step in a run's graph; `visits` counts how often it was entered.
+
+    Attributes:
+        id: The step's name, or `"complete"` for the end of the run.
+        kind: The step's kind, or `"complete"`.
+        status: The step's, as in `StepState`.
+        visits: How often it was entered.
+        current: Whether the run stands here.
+    """
 
     id: str
     kind: str
@@ -185,8 +263,14 @@ class GraphNode(Result):
 class GraphEdge(Result):
     """A transition or dependency in a run's graph; `to_dict()` calls `from_` `from`.
 
-    `status` is `"selected"` (taken), `"skipped"` (another was), `"pending"`, or
-    `"blocked"` (the run will never get there).
+    Attributes:
+        id: Unique within the graph.
+        from_: The id of the node it leaves.
+        to: The id of the node it leads to.
+        type: `"transition"` or `"dependency"`.
+        on: The outcome on which a transition is taken, `"ok"` or `"error"`.
+        status: `"selected"` (taken), `"skipped"` (another was), `"pending"`, or
+            `"blocked"` (the run will never get there).
     """
 
     id: str
@@ -287,7 +371,10 @@ def _escaped(text: str) -> str:
 class TickResult(Result):
     """What one round of the ticker did.
 
-    `due`: steps rung; `expired`: leases that had run out; `started`: cron runs.
+    Attributes:
+        due: Steps that were rung, because they were ready and nobody came.
+        expired: Leases that had run out.
+        started: Runs that were started by cron.
     """
 
     due: int = 0

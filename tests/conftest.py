@@ -19,6 +19,7 @@ from tests.support.postgres import postgres_server
 from tests.support.process import MARK, Process, Processes, survivors
 from tests.support.valkey import Broker, flush
 
+_BROWSER = Path(__file__).parent / "browser"
 _MARKS = {
     "postgres_databases": "postgresql",
     "valkey_url": "broker",
@@ -30,6 +31,14 @@ _MARKS = {
 def pytest_configure() -> None:
     # Whoever ends the run with SIGTERM (make, a CI) gets the same orderly end as with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the browser's tests out where nobody asks for them by name: they need Chromium."""
+    if collection_path != _BROWSER:
+        return None
+    asked = (Path(argument.partition("::")[0]).resolve() for argument in config.args)
+    return True if not any(path.is_relative_to(_BROWSER) for path in asked) else None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -21,7 +21,7 @@ TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 MAP = (TESTS / "contract_map.md").read_text(encoding="utf-8")
 GUARDS = list(guards((TESTS / "guards.md").read_text(encoding="utf-8")))
-SECTIONS = ("2.", "3.", "4.", "5.", "8.", "9.", "11.")
+SECTIONS = ("2.", "3.", "4.", "5.", "8.", "9.", "10.", "11.", "12.")
 ROW = re.compile(r"^\| (?P<promise>.+?) \| (?P<tests>[^|]*) \|$", re.MULTILINE)
 CODE = re.compile(r"`([^`]+)`")
 

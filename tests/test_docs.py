@@ -5,7 +5,7 @@ run by a Python of its own in an empty folder. A block that begins with a
 comment such as `# billing/workflows.py` is that file, imported where the block
 stands. `python notest` marks a block that is not run; its reason stands in a
 comment right above it. Of shell blocks, the commands of `flask squidmesh` and
-their options must exist.
+their options must exist; `tests/docs` follows some documents command by command.
 """
 
 from __future__ import annotations
@@ -155,6 +155,14 @@ def assert_command_exists(words: list[str]) -> None:
     end = next((at for at, word in enumerate(words) if word in {"&&", "|", ";"}), len(words))
     used = {word.partition("=")[0] for word in words[1:end] if word.startswith("-")}
     assert used <= known
+
+
+def test_targets_of_make_exist():
+    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
+    named = {
+        name for path in DOCUMENTS for name in re.findall(r"`make ([a-z-]+)`", read(label(path)))
+    }
+    assert {"demo", "test", "docs"} <= named <= targets
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=label)

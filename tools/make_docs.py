@@ -25,6 +25,7 @@ import click
 from blinker import NamedSignal
 
 import flask_squidmesh
+from benchmarks import markdown
 from flask_squidmesh import Settings, signals, types
 from flask_squidmesh.cli import squidmesh_cli
 from flask_squidmesh.config import known_keys
@@ -84,6 +85,12 @@ def listed(items: Iterable[object]) -> str:
     return ", ".join(code(item) for item in items)
 
 
+def prose(text: str) -> str:
+    """Return *text* for a table: outside of code nothing is taken for markup."""
+    parts = text.split("`")
+    return "`".join(p if n % 2 else p.replace("<", "&lt;") for n, p in enumerate(parts))
+
+
 def lifecycle(moves: Mapping[tuple[_Status, _Event], _Status], entries: Iterable[str]) -> str:
     """Return the diagram of a state table, and the table itself."""
     terminal = states.terminal(moves)
@@ -115,7 +122,7 @@ def _attributes(documented: type) -> dict[str, str]:
     section = inspect.cleandoc(documented.__doc__ or "").partition("Attributes:\n")[2]
     entries = re.split(r"\n(?=    \S)", section.rstrip())
     pairs = (entry.strip().partition(": ") for entry in entries)
-    return {name: " ".join(text.split()).replace("<", "&lt;") for name, _, text in pairs}
+    return {name: prose(" ".join(text.split())) for name, _, text in pairs}
 
 
 def problems() -> str:
@@ -123,7 +130,7 @@ def problems() -> str:
 
     def rows() -> Iterator[tuple[str, ...]]:
         for name, written in EXAMPLES.items():
-            said = find_problem(name, written).message.replace("|", "\\|").replace("<", "&lt;")
+            said = prose(find_problem(name, written).message).replace("|", "\\|")
             yield code(name), code(written.replace("|", "\\|")), said
 
     return table(("code", "written, for example", "what it says"), rows())
@@ -204,6 +211,11 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "tables": tables,
     "commands": commands,
     "names": names,
+    "machine": markdown.machine,
+    "figures": markdown.figures,
+    "slower": markdown.slower,
+    "cost": markdown.cost,
+    "profile": markdown.profile,
 }
 
 

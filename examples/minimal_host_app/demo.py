@@ -26,8 +26,8 @@ from werkzeug.serving import make_server
 from flask_squidmesh import SquidMeshError
 from flask_squidmesh.clock import Clock, wait_until
 from flask_squidmesh.dispatch.embedded import EmbeddedWorker
-from minimal_host_app.commands import add_seed
-from minimal_host_app.extensions import db
+from minimal_host_app.accounts import add_seed
+from minimal_host_app.extensions import close_database, db
 from minimal_host_app.factory import create_app
 from minimal_host_app.gateway import Gateway
 from minimal_host_app.models import Account, Invoice, Notification
@@ -175,12 +175,6 @@ def serving(app: Flask) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def close_database(app: Flask) -> None:
-    with app.app_context():
-        db.session.remove()
-        db.engine.dispose()
 
 
 def send_log_to(display: Display) -> None:

@@ -1,5 +1,6 @@
 """The extension objects, bound to an application by its factory."""
 
+from flask import Flask
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase
@@ -14,3 +15,10 @@ class Base(DeclarativeBase):
 db = SQLAlchemy(model_class=Base)
 migrate = Migrate()
 squidmesh = SquidMesh()
+
+
+def close_database(app: Flask) -> None:
+    """Close all connections: for programs that end an application before they end themselves."""
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()

@@ -14,18 +14,11 @@ from typing import Any
 from flask import Flask
 
 from flask_squidmesh import sqlite
-from minimal_host_app import commands, views
+from minimal_host_app import commands, refusals, views
 from minimal_host_app.background import celery_init_app
 from minimal_host_app.extensions import db, migrate, squidmesh
+from minimal_host_app.settings import DEFAULTS
 
-DEFAULTS = {
-    # Relative to the instance folder.
-    "DATABASE_URL": "sqlite:///host_app.sqlite3",
-    # No broker: enough for `flask squidmesh dev` and the demo, which are one process.
-    "BROKER_URL": "memory://",
-    "GATEWAY_URL": "http://127.0.0.1:8765/charges",
-    "SQUIDMESH_WORKFLOWS": ["minimal_host_app.workflows"],
-}
 MIGRATIONS = Path(__file__).with_name("migrations")
 
 
@@ -48,7 +41,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     celery_init_app(app)
     squidmesh.init_app(app)
     views.init_app(app)
-    commands.init_app(app)
+    refusals.init_app(app)
+    commands.init_app(app, create_app)
     with app.app_context():
         sqlite.configure(db.engine)
     return app

@@ -13,7 +13,8 @@ import argparse
 import json
 import threading
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Iterable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -22,28 +23,44 @@ class Gateway:
     """Answers in threads of this process while used as a context manager."""
 
     def __init__(
-        self, *, failures: int = 2, declined: Collection[str] = ("grace",), port: int = 0
+        self, *, failures: int = 2, declined: Iterable[str] = ("grace",), port: int = 0
     ) -> None:
         self.failures = failures
-        self.declined = declined
+        self.declined = set(declined)
         self.calls: Counter[str] = Counter()
         self.charges: dict[str, str] = {}
+        self.charged: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self._is_open = threading.Event()
+        self._is_open.set()
         self._server = _Server(self, port)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}/charges"
 
+    def hold(self) -> None:
+        """Keep everybody waiting who asks from now on."""
+        self._is_open.clear()
+
+    def release(self) -> None:
+        """Answer those who wait, and everybody again."""
+        self._is_open.set()
+
     def answer(self, invoice: dict[str, Any], key: str) -> tuple[int, dict[str, str]]:
         with self._lock:
             self.calls[invoice["id"]] += 1
+            called = self.calls[invoice["id"]]
+        self._is_open.wait()
+        with self._lock:
             if invoice["account_id"] in self.declined:
                 return 402, {"error": "card declined"}
-            if self.calls[invoice["id"]] <= self.failures:
+            if called <= self.failures:
                 return 503, {"error": "try again later"}
-            charge = self.charges.setdefault(key, f"charge-{len(self.charges) + 1}")
-            return 200, {"charge": charge}
+            if key not in self.charges:
+                self.charges[key] = f"charge-{len(self.charges) + 1}"
+                self.charged[invoice["id"]] += 1
+            return 200, {"charge": self.charges[key]}
 
     def serve_forever(self) -> None:
         self._server.serve_forever(poll_interval=0.05)
@@ -57,6 +74,7 @@ class Gateway:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.release()
         self._server.shutdown()
         self._thread.join()
         self.close()
@@ -81,7 +99,10 @@ class _Request(BaseHTTPRequestHandler):
             status, document = self.server.gateway.answer(invoice, key)
         except (KeyError, TypeError, ValueError):
             status, document = 400, {"error": 'send {"invoice": {"id", "account_id", "amount"}}'}
-        body = json.dumps(document).encode()
+        with suppress(ConnectionError):  # who asked may be gone by now
+            self._send(status, json.dumps(document).encode())
+
+    def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

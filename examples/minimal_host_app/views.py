@@ -11,33 +11,21 @@ from typing import Any
 
 from flask import Blueprint, Flask, request, url_for
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import BadRequest
 
-from flask_squidmesh import (
-    DocumentTooLarge,
-    IdempotencyConflict,
-    InvalidDecision,
-    InvalidRunId,
-    InvalidTransition,
-    PayloadError,
-    Run,
-    RunNotFound,
-    SquidMeshError,
-    WrongStepKind,
-)
-from minimal_host_app import boundary
+from flask_squidmesh import Run
+from minimal_host_app import accounts, boundary
 
 blueprint = Blueprint("runs", __name__)
 
-REFUSALS: dict[type[SquidMeshError], tuple[int, str]] = {
-    InvalidRunId: (400, "invalid_run_id"),
-    RunNotFound: (404, "run_not_found"),
-    IdempotencyConflict: (409, "idempotency_conflict"),
-    InvalidTransition: (409, "invalid_transition"),
-    WrongStepKind: (409, "wrong_step_kind"),
-    DocumentTooLarge: (413, "document_too_large"),
-    InvalidDecision: (422, "invalid_decision"),
-    PayloadError: (422, "payload_invalid"),
+STARTS: dict[str, Callable[..., Run]] = {
+    "payment-recoveries": boundary.start_payment_recovery,
+    "payment-plans": boundary.start_payment_plan,
+    "approvals": boundary.start_manual_approval,
+    "digests": boundary.start_digest,
+    "reminders": boundary.start_reminder,
+    "transfer-verifications": boundary.start_verification,
+    "checkouts": boundary.start_checkout,
 }
 DECISIONS: dict[str, Callable[..., Run]] = {
     "approve": boundary.approve,
@@ -49,20 +37,12 @@ DECISIONS: dict[str, Callable[..., Run]] = {
 
 def init_app(app: Flask) -> None:
     app.register_blueprint(blueprint)
-    app.register_error_handler(HTTPException, http_error)
-    app.register_error_handler(boundary.UnknownInvoice, unknown_invoice)
-    for refusal in REFUSALS:
-        app.register_error_handler(refusal, refused)
 
 
-@blueprint.post("/payment-recoveries")
-def start_payment_recovery() -> ResponseReturnValue:
-    return started(boundary.start_payment_recovery(body(), idempotency_key=idempotency_key()))
-
-
-@blueprint.post("/approvals")
-def start_manual_approval() -> ResponseReturnValue:
-    return started(boundary.start_manual_approval(body(), idempotency_key=idempotency_key()))
+@blueprint.post(f"/<any({','.join(map(repr, STARTS))}):what>")
+def start(what: str) -> ResponseReturnValue:
+    run = STARTS[what](body(), idempotency_key=request.headers.get("Idempotency-Key"))
+    return run.to_dict(), 201, {"Location": url_for("runs.show_run", run_id=run.id)}
 
 
 @blueprint.get("/runs")
@@ -81,6 +61,11 @@ def show_run(run_id: str) -> ResponseReturnValue:
     return boundary.inspect(run_id, include_history="include_history" in request.args).to_dict()
 
 
+@blueprint.get("/runs/<run_id>/explanation")
+def explain_run(run_id: str) -> ResponseReturnValue:
+    return boundary.explain(run_id).to_dict()
+
+
 @blueprint.post(f"/runs/<run_id>/<any({','.join(DECISIONS)}):verb>")
 def decide(run_id: str, verb: str) -> ResponseReturnValue:
     said = body()
@@ -90,8 +75,19 @@ def decide(run_id: str, verb: str) -> ResponseReturnValue:
     return DECISIONS[verb](run_id, actor=actor, comment=said.get("comment")).to_dict()
 
 
-def started(run: Run) -> ResponseReturnValue:
-    return run.to_dict(), 201, {"Location": url_for("runs.show_run", run_id=run.id)}
+@blueprint.get("/accounts/<account_id>")
+def show_account(account_id: str) -> ResponseReturnValue:
+    return accounts.statement(account_id)
+
+
+@blueprint.post("/transfers")
+def record_transfer() -> ResponseReturnValue:
+    """Hear from the bank that money has arrived; it may tell us twice."""
+    match body():
+        case {"reference": str(reference), "account_id": str(account), "amount": int(amount)}:
+            is_new = accounts.record_transfer(reference, account, amount)
+            return {"reference": reference}, 201 if is_new else 200
+    raise BadRequest("send a reference, an account_id and an amount in cents")
 
 
 def body() -> dict[str, Any]:
@@ -99,29 +95,3 @@ def body() -> dict[str, Any]:
     if not isinstance(said, dict):
         raise BadRequest("send a JSON object")
     return said
-
-
-def idempotency_key() -> str | None:
-    return request.headers.get("Idempotency-Key")
-
-
-def problem(status: int, code: str, detail: str | None, **more: Any) -> ResponseReturnValue:
-    return {"status": status, "code": code, "detail": detail, **more}, status
-
-
-def refused(error: SquidMeshError) -> ResponseReturnValue:
-    status, code = REFUSALS[type(error)]
-    match error:
-        case PayloadError():
-            return problem(status, code, str(error), errors=error.messages)
-        case InvalidDecision():
-            return problem(status, code, str(error), errors=error.errors)
-    return problem(status, code, str(error))
-
-
-def unknown_invoice(error: boundary.UnknownInvoice) -> ResponseReturnValue:
-    return problem(404, "unknown_invoice", str(error))
-
-
-def http_error(error: HTTPException) -> ResponseReturnValue:
-    return problem(error.code or 500, error.name.lower().replace(" ", "_"), error.description)

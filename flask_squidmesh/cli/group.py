@@ -13,6 +13,7 @@ from flask import has_app_context
 from flask.cli import AppGroup, ScriptInfo
 
 from flask_squidmesh.cli.output import printable
+from flask_squidmesh.current import state
 from flask_squidmesh.engine.survey import Failure, said_by
 from flask_squidmesh.exceptions import (
     InvalidDecision,
@@ -42,10 +43,16 @@ class SquidmeshGroup(AppGroup):
     """`flask squidmesh`."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Invoke a command in the application's context, which Flask has not always pushed."""
-        if not has_app_context():
-            ctx.with_resource(ctx.ensure_object(ScriptInfo).load_app().app_context())
+        """Invoke a command in the application's context, which Flask has not always pushed.
+
+        The group is known without the application, by an entry point: so also
+        what the application can not be created for is a refusal, and so is an
+        application that does not have the extension.
+        """
         try:
+            if not has_app_context():
+                ctx.with_resource(ctx.ensure_object(ScriptInfo).load_app().app_context())
+            state()
             return super().invoke(ctx)
         except SquidMeshError as refusal:
             raise click.ClickException(_said(refusal)) from refusal

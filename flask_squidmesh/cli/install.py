@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,8 @@ def install(info: ScriptInfo, *, directory: str | None, head: str | None, check:
 def _check(app: Flask, directory: str | None) -> None:
     if missing := missing_migrations(app, directory=directory):
         raise click.ClickException(
-            f"missing migrations: {', '.join(missing)}; run 'flask squidmesh install'"
+            f"missing migrations: {', '.join(missing)}; "
+            f"run 'flask squidmesh install{_option(directory)}'"
         )
     click.echo("No migration is missing.")
 
@@ -98,8 +100,10 @@ def _check(app: Flask, directory: str | None) -> None:
 def _install(app: Flask, directory: str | None, head: str | None) -> None:
     report = install_migrations(app, directory=directory, head=head)
     upgrade = f"flask {_host(app).migrate.command} upgrade"
-    if directory is not None:
-        upgrade += f" --directory {directory}"
+    if len(report.heads) > 1:
+        # Alembic's own default is the only head there is.
+        upgrade += " heads"
+    upgrade += _option(directory)
     if not report.added:
         click.echo(
             f"Nothing to install, the migrations have everything ({', '.join(report.present)})."
@@ -117,3 +121,8 @@ def _install(app: Flask, directory: str | None, head: str | None) -> None:
     click.echo("Next:")
     click.echo(f"  1. {upgrade}")
     click.echo("  2. commit the new files, they are part of your migrations now")
+
+
+def _option(directory: str | None) -> str:
+    """Return what has to be added to a command so that it finds the same folder."""
+    return "" if directory is None else f" --directory {shlex.quote(directory)}"

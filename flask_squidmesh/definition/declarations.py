@@ -38,7 +38,7 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Chain:
-    """Transitions written as one expression: `a >> b >> complete`.
+    """Transitions written as one expression, such as `a >> b >> complete`.
 
     Python evaluates from left to right, so the chain remembers its two ends:
     `>>` continues at the tail, and another chain is joined at its head.
@@ -88,7 +88,7 @@ class Declaration:
 class Step(Declaration):
     """A declared step, compared by identity; made by `step`, `wait`, `log`, `pause`, `approval`.
 
-    `after` is None unless it was written, `options` holds what only this kind has.
+    `a >> b` is the transition taken when step *a* succeeds.
     """
 
     kind: StepKind
@@ -135,7 +135,13 @@ def _join(source: object, on: object, target: object) -> Chain:
 
 
 def transition(source: Step, *, on: OutcomeName, to: Target) -> Chain:
-    """Return the transition from *source* to *to*, the explicit form of `>>` and `on_error`."""
+    """Return the transition from *source* to *to*, the explicit form of `>>` and `on_error`.
+
+    Args:
+        source: A step of the class.
+        on: The outcome on which it is taken: `"ok"`, or `"error"` when no attempt is left.
+        to: A step of the class, or `complete`.
+    """
     return _join(source, on, to)
 
 
@@ -179,14 +185,27 @@ def step(
 ) -> Step | Callable[[Callable[..., Any]], Step]:
     """Declare a step that runs *function*; also a decorator, with or without options.
 
+    The function is called in the application's context. Its parameters are filled
+    by name from the payload overlaid with the outputs so far; one called `context`
+    gets a `StepContext`, and `**inputs` takes everything. It returns a mapping, or
+    None, which is merged into the run's context, or with *output* any JSON value.
+
+    Example::
+
+        charge = step(charge, output="charge", retry=Retry(5, exponential(1, 30)))
+
+        @step(input={"address": "customer.address"})
+        def print_label(address): ...
+
     Args:
-        function: An ordinary function; its parameters are filled by name.
+        function: An ordinary function, no coroutine and no generator.
         input: The keys the function sees, or new names mapped to dotted paths.
         output: The key its result is stored under; without it a mapping is merged.
-        retry: How often to try, and how long to wait in between.
+        retry: How often to try, and how long to wait in between. Without it a
+            failure is final, and only a lost worker has the step run again.
         after: The steps, or their names, this one waits for (dependency workflows).
-        input_schema: A marshmallow schema for what the function sees.
-        output_schema: A marshmallow schema for what it returns.
+        input_schema: A marshmallow schema that loads what the function sees.
+        output_schema: A marshmallow schema that loads what it returns.
         transaction: Commit the function's `db.session` together with the step.
         at_most_once: Fail rather than run again when the worker was lost.
     """
@@ -214,12 +233,26 @@ def wait(
     seconds: float | None = None,
     after: After | None = None,
 ) -> Step:
-    """Declare a durable timer: `wait(seconds=5)` or `wait(timedelta(days=3))`."""
+    """Declare a durable timer: `wait(seconds=5)` or `wait(timedelta(days=3))`.
+
+    It holds no worker and no message: it is a time in a row of the database.
+
+    Args:
+        duration: How long, as a timedelta; more than zero.
+        seconds: The same as a number; give one of the two.
+        after: The steps, or their names, it waits for (dependency workflows).
+    """
     return Step("wait", after=after, options={"duration": duration, "seconds": seconds})
 
 
 def log(message: str, level: LogLevel = "info", *, after: After | None = None) -> Step:
-    """Declare a step that writes *message* to the application's log."""
+    """Declare a step that writes *message* to the log `flask_squidmesh.steps`.
+
+    Args:
+        message: The text, as it is: nothing of the run is put into it.
+        level: `"debug"`, `"info"`, `"warning"`, `"error"` or `"critical"`.
+        after: The steps, or their names, it waits for (dependency workflows).
+    """
     return Step("log", after=after, options={"message": message, "level": level})
 
 
@@ -234,8 +267,14 @@ def pause(*, after: After | None = None) -> Step:
 def approval(output: str | None = None, *, after: After | None = None) -> Step:
     """Declare a stop for a decision: approved goes on `ok`, rejected on `error`.
 
-    The decision is stored under *output*, or merged into the context. Not for
-    dependency workflows; `after` is taken only to say so.
+    It needs both routes. Not for dependency workflows; `after` is taken only to
+    say so.
+
+    Args:
+        output: The key the decision is stored under; without it it is merged into the
+            context. It has `decision` (`"approved"` or `"rejected"`), `actor`,
+            `decided_at`, and `comment` and `metadata` if they were given.
+        after: See above.
     """
     return Step("approval", output=output, after=after)
 
@@ -259,7 +298,17 @@ def manual(
 ) -> Trigger:
     """Declare a trigger for `start_run`, with its payload as marshmallow fields or a schema.
 
-    A payload field called `schema` is no problem: a field is taken for a field.
+    Keys the contract does not know are refused; a `load_default` that is a
+    function is called once, when the run is created.
+
+    Example::
+
+        desk = manual(order=fields.String(required=True), note=fields.String())
+
+    Args:
+        schema: A marshmallow schema, class or object, in place of fields. (A payload
+            field of this name is no problem: a field is taken for a field.)
+        fields: The payload's fields, by name.
     """
     if isinstance(schema, Field):
         return Trigger("manual", {"schema": schema, **fields})
@@ -277,8 +326,9 @@ def cron(
     """Declare a trigger that starts runs by the clock of *timezone*.
 
     Args:
-        expression: Five fields, or a name such as `@daily`.
-        timezone: An IANA name.
+        expression: Five fields (minute, hour, day of month, month, day of week), or a
+            name such as `@daily`.
+        timezone: An IANA name, such as `"Europe/Paris"`.
         catch_up: Which windows missed during downtime start a run: the latest, all or none.
         schema: The payload's schema; every field has a default or may be absent.
         fields: The same, field by field.
@@ -289,10 +339,17 @@ def cron(
 def exponential(
     minimum: float, maximum: float, factor: float = 2, jitter: float = 0.0
 ) -> BackoffSpec:
-    """Wait `min(minimum * factor**(n-1), maximum)` seconds after failed attempt n."""
+    """Wait `min(minimum * factor**(n-1), maximum)` seconds after failed attempt n.
+
+    Args:
+        minimum: Seconds after the first failed attempt; more than 0.
+        maximum: Seconds that no delay exceeds; at least *minimum*.
+        factor: By how much each delay is longer than the one before.
+        jitter: The share, from 0 to 1, by which a delay may be shortened at random.
+    """
     return BackoffSpec("exponential", minimum, maximum, factor, jitter)
 
 
 def fixed(seconds: float) -> BackoffSpec:
-    """Wait the same number of seconds after every failed attempt."""
+    """Wait the same number of *seconds* after every failed attempt; more than 0."""
     return BackoffSpec("fixed", seconds, seconds)

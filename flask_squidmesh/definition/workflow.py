@@ -74,12 +74,13 @@ class Workflow(metaclass=WorkflowType):
     """The registered name; the class name in snake case unless it is given."""
 
     version: ClassVar[str | None] = None
-    """A label shown to operators."""
+    """A label shown to operators, such as a date."""
 
     transitions: ClassVar[Sequence[Chain]] = ()
+    """How the steps hang together; empty where steps say what they wait for (`after`)."""
 
     definition: ClassVar[Definition]
-    """The compiled class, set when it is created."""
+    """The class body as a frozen, JSON-safe value; set when the class is created."""
 
     __squidmesh__: ClassVar[WorkflowCode]
 

@@ -142,6 +142,8 @@ def _wait_for_signal() -> None:
 
 def _app() -> Flask:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  # Flask's documented way
+    # Refused here and now when there is no database: the process could only complain.
+    state_of(app).engine()
     return app
 
 

@@ -35,6 +35,8 @@ class Doorbell:
         self.remember: Callable[[Sequence[Ring]], None] | None = None
         #: Set while the worker of this process is shutting down.
         self.closing: ShutdownFlag | None = None
+        #: Whether what other processes send arrives here; not over a broker in memory.
+        self.is_shared = True
         #: Grows with every message this process wants sent, or has received.
         self.traffic = 0
         self.start_over()

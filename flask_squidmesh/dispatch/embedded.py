@@ -81,6 +81,8 @@ class EmbeddedWorker:
                 undo.callback(self._app.extensions.pop, "celery", None)
             doorbell.closing = ShutdownFlag()
             undo.callback(doorbell.closing.set)
+            doorbell.is_shared = False
+            undo.callback(setattr, doorbell, "is_shared", True)
             helpers.start()
             controller.start(timeout=timeout)
             self._running = undo.pop_all()

@@ -10,7 +10,8 @@ queue, mean that the broker lost its
 messages, or that it was away when they were sent: they are rung again at once
 instead of after their grace time. The database is asked for such rows only
 around traffic, which includes the start and the return of the broker: an idle
-process has lost no message.
+process has lost no message. Only where other processes can not be heard (a
+broker in memory) every round asks, so that what they start is found soon.
 """
 
 from __future__ import annotations
@@ -122,8 +123,9 @@ class Ticker:
         now, traffic = self._clock.monotonic(), self._doorbell.traffic
         if traffic != self._traffic or (is_there and not was_there):
             self._traffic, self._last_traffic = traffic, now
+        is_quiet = now - self._last_traffic > max(_TRAFFIC_MATTERS_FOR, 3 * self._interval)
         # A queue with messages in it has lost none; the workers are just busy.
-        if depth != 0 or now - self._last_traffic > max(_TRAFFIC_MATTERS_FOR, 3 * self._interval):
+        if depth != 0 or (is_quiet and self._doorbell.is_shared):
             return
         with working_for(self._app):
             state = state_of(self._app)

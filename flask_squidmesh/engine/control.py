@@ -117,12 +117,16 @@ def resolve(
     comment: object = None,
     metadata: object = None,
     idempotency_key: str | None = None,
+    at: tuple[str, int] | None = None,
 ) -> tuple[Run, News]:
     """Answer the pause or approval at which the run stands, and return the run.
 
+    With *at* (step and visit) only that one is answered: who was shown one
+    question does not answer the next, because somebody else was faster.
+
     Raises:
         InvalidRunId, RunNotFound, InvalidDecision: As named.
-        InvalidTransition: The run is not paused.
+        InvalidTransition: The run is not paused, or not at *at*.
         WrongStepKind: It is paused at a step of the other kind.
         IdempotencyConflict: The key came with something else before.
     """
@@ -135,7 +139,7 @@ def resolve(
         needs_actor=_KIND[verb] == "approval",
     )
     wish = _wish(verb, said, idempotency_key)
-    return transaction.run(runtime.database, lambda c: _resolve(runtime, c, known_id, wish))
+    return transaction.run(runtime.database, lambda c: _resolve(runtime, c, known_id, wish, at))
 
 
 def _resolve(
@@ -143,6 +147,7 @@ def _resolve(
     connection: transaction.Connection,
     run_id: str,
     wish: _Wish,
+    at: tuple[str, int] | None,
 ) -> tuple[Run, News]:
     scene = _open(runtime, connection, run_id, wish)
     if _is_repetition(scene):
@@ -152,6 +157,8 @@ def _resolve(
     branch = next(
         b for b in branches.of_run(connection, run_id) if b.status == StepRunStatus.PAUSED
     )
+    if at is not None and at != (branch.step, branch.visit):
+        raise InvalidTransition(scene.status.value, wish.verb)
     kind = scene.definition.steps_by_name[branch.step].kind
     if kind != _KIND[wish.verb]:
         raise WrongStepKind(branch.step, kind)

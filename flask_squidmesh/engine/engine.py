@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from flask_squidmesh.engine import (
     graph,
     inspect,
     lease,
+    overview,
     replay,
     schedule,
     start,
@@ -143,16 +144,25 @@ class Engine:
         return control.cancel(self._runtime, run_id, **said)
 
     def replay_run(
-        self, run_id: str, *, actor: object, idempotency_key: str | None = None
+        self,
+        run_id: str,
+        *,
+        actor: object,
+        comment: object = None,
+        idempotency_key: str | None = None,
     ) -> tuple[Run, News]:
         """Start a new run from what another was asked for."""
         known_id = control.require_id(run_id)
         said = control.check_statement(
-            self._runtime, actor=actor, comment=None, metadata=None, needs_actor=False
+            self._runtime, actor=actor, comment=comment, metadata=None, needs_actor=False
         )
-        encoded = documents.encode(said["actor"], what="actor") if "actor" in said else None
+        encoded = {name: documents.encode(value, what=name) for name, value in said.items()}
         return replay.replay(
-            self._runtime, known_id, actor=encoded, idempotency_key=idempotency_key
+            self._runtime,
+            known_id,
+            actor=encoded.get("actor"),
+            comment=encoded.get("comment"),
+            idempotency_key=idempotency_key,
         )
 
     # Reading.
@@ -182,6 +192,26 @@ class Engine:
     def list_runs_by_prefix(self, prefix: str, *, limit: int) -> tuple[Run, ...]:
         """Return up to *limit* runs whose id begins with *prefix*, newest first."""
         return inspect.list_by_prefix(self._runtime, prefix, limit=limit)
+
+    def find_runs(self, run_ids: Iterable[str]) -> dict[str, Run]:
+        """Return the runs with these ids by their id; those that do not exist are left out."""
+        return overview.find_runs(self._runtime, run_ids)
+
+    def study_run(self, run_id: str) -> overview.Study:
+        """Return everything that is told about a run, from one look at it."""
+        return overview.study(self._runtime, control.require_id(run_id))
+
+    def list_versions(self, workflow: str) -> tuple[overview.Version, ...]:
+        """Return the definitions of a workflow that runs were started with, the latest first."""
+        return overview.list_versions(self._runtime, workflow)
+
+    def look_over(self) -> overview.Overview:
+        """Return all runs at a glance."""
+        return overview.look_over(self._runtime)
+
+    def list_waiting(self, *, limit: int, after: str | None) -> overview.WaitingPage:
+        """Return what waits for people, longest first."""
+        return overview.list_waiting(self._runtime, limit=limit, after=after)
 
     def graph_of_workflow(self, workflow: str | type[Workflow]) -> WorkflowGraph:
         """Return the graph of a registered workflow."""

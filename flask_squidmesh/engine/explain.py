@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 
 from flask_squidmesh.definition import documents
@@ -47,8 +48,8 @@ class _Finding:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
+@dataclass(frozen=True)
+class Known:
     """Everything an explanation is told from."""
 
     run: Run
@@ -59,7 +60,7 @@ class _Read:
     executable: frozenset[str]
     now: datetime
 
-    @property
+    @cached_property
     def states(self) -> Mapping[str, StepState]:
         return {state.step: state for state in self.run.steps or ()}
 
@@ -70,9 +71,11 @@ def explain(runtime: Runtime, run_id: str) -> Explanation:
     Raises:
         RunNotFound: There is no such run.
     """
-    found = transaction.read(
-        runtime.database, lambda connection: _read(runtime, connection, run_id)
-    )
+    return tell(transaction.read(runtime.database, lambda c: read(runtime, c, run_id)))
+
+
+def tell(found: Known) -> Explanation:
+    """Return the explanation for what is known about a run."""
     findings = _findings(found)
     first = findings[0]
     details = dict(first.details)
@@ -92,7 +95,12 @@ def explain(runtime: Runtime, run_id: str) -> Explanation:
     )
 
 
-def _read(runtime: Runtime, connection: transaction.Connection, run_id: str) -> _Read:
+def read(runtime: Runtime, connection: transaction.Connection, run_id: str) -> Known:
+    """Return what is known about a run, within the transaction of *connection*.
+
+    Raises:
+        RunNotFound: There is no such run.
+    """
     run = load_run(runtime, connection, run_id, include_history=True)
     definition = runtime.definition_of(connection, run_id)
     code = runtime.code(run.workflow)
@@ -101,7 +109,7 @@ def _read(runtime: Runtime, connection: transaction.Connection, run_id: str) -> 
         for row in history.attempts_of(connection, run_id)
         if row.error is not None
     }
-    return _Read(
+    return Known(
         run=run,
         definition=definition,
         active=branches.of_run(connection, run_id),
@@ -112,7 +120,7 @@ def _read(runtime: Runtime, connection: transaction.Connection, run_id: str) -> 
     )
 
 
-def _findings(found: _Read) -> Sequence[_Finding]:
+def _findings(found: Known) -> Sequence[_Finding]:
     status = RunStatus(found.run.status)
     if status == RunStatus.FAILED:
         return [_why_failed(found)]
@@ -126,7 +134,7 @@ def _findings(found: _Read) -> Sequence[_Finding]:
     return sorted(findings, key=lambda finding: _ORDER[finding.reason])
 
 
-def _why_failed(found: _Read) -> _Finding:
+def _why_failed(found: Known) -> _Finding:
     error = found.run.last_error or {}
     step = error.get("step")
     details: dict[str, Any] = {"last_error": error}
@@ -140,7 +148,7 @@ def _why_failed(found: _Read) -> _Finding:
     return _Finding(step, "retry_exhausted", {"max_attempts": spec.retry.max_attempts, **details})
 
 
-def _why_active(found: _Read, branch: Branch) -> _Finding:
+def _why_active(found: Known, branch: Branch) -> _Finding:
     step, kind = branch.step, found.definition.steps_by_name[branch.step].kind
     routes = found.definition.routes
     if branch.status == StepRunStatus.PAUSED:
@@ -168,7 +176,7 @@ def _why_active(found: _Read, branch: Branch) -> _Finding:
     )
 
 
-def _why_running(found: _Read, branch: Branch) -> _Finding:
+def _why_running(found: Known, branch: Branch) -> _Finding:
     is_silent = branch.due_at is not None and branch.due_at <= found.now
     return _Finding(
         branch.step,
@@ -182,7 +190,7 @@ def _why_running(found: _Read, branch: Branch) -> _Finding:
     )
 
 
-def _why_not_started(found: _Read) -> list[_Finding]:
+def _why_not_started(found: Known) -> list[_Finding]:
     """Return the joins that wait: in a dependency workflow, all that has not started."""
     if found.definition.mode != "dependency":
         return []
@@ -203,7 +211,7 @@ def _why_not_started(found: _Read) -> list[_Finding]:
     ]
 
 
-def _evidence(found: _Read, step: str | None) -> dict[str, Any]:
+def _evidence(found: Known, step: str | None) -> dict[str, Any]:
     step_runs = [s for s in found.run.step_runs or () if s.step == step]
     step_run = step_runs[-1] if step_runs else None
     attempts = step_run.attempts if step_run is not None else ()

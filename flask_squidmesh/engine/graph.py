@@ -27,7 +27,11 @@ def graph(runtime: Runtime, run_id: str) -> RunGraph:
         run = load_run(runtime, connection, run_id, include_history=True)
         return run, runtime.definition_of(connection, run_id)
 
-    run, definition = transaction.read(runtime.database, work)
+    return tell(*transaction.read(runtime.database, work))
+
+
+def tell(run: Run, definition: Definition) -> RunGraph:
+    """Return the graph of *run*, which has its history."""
     reader = _Reader(run, definition)
     return RunGraph(
         run_id=run.id,

@@ -6,18 +6,17 @@ What a step run saw is rebuilt from the outputs up to its horizon.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from flask_squidmesh.definition import documents, inputs
 from flask_squidmesh.definition.spec import Definition, StepSpec
+from flask_squidmesh.engine import cursor
 from flask_squidmesh.engine.memory import assemble_context, merge_output
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.exceptions import InvalidRunId, RunNotFound
-from flask_squidmesh.ids import parse_id, parse_prefix
+from flask_squidmesh.ids import parse_prefix
 from flask_squidmesh.lifecycle.states import AttemptStatus, RunStatus, StepRunStatus
 from flask_squidmesh.store import (
     audit,
@@ -136,6 +135,14 @@ def list_by_prefix(runtime: Runtime, prefix: str, *, limit: int) -> tuple[Run, .
     return transaction.read(runtime.database, work)
 
 
+def list_by_ids(
+    runtime: Runtime, connection: transaction.Connection, run_ids: Sequence[str]
+) -> dict[str, Run]:
+    """Return the runs with these ids by their id; those that do not exist are left out."""
+    found = runs.list_with_states(connection, run_ids)
+    return {run.id: run for run in _build_all(runtime, connection, found)}
+
+
 def _build_all(
     runtime: Runtime,
     connection: transaction.Connection,
@@ -167,21 +174,11 @@ def _build_all(
 
 
 def _make_cursor(run: RunRow) -> str:
-    text = f"{run.created_at.isoformat()} {run.id}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return cursor.make(run.created_at, run.id)
 
 
-def _read_cursor(cursor: object) -> tuple[datetime, str]:
-    try:
-        padded = str(cursor).encode("ascii") + b"=" * (-len(str(cursor)) % 4)
-        at, run_id = base64.b64decode(padded, altchars=b"-_", validate=True).decode().split(" ")
-        # Ours are in UTC; another zone may lead out of the calendar.
-        known, time = parse_id(run_id), datetime.fromisoformat(at)
-    except (ValueError, binascii.Error):
-        known, time = None, None
-    if known is None or time is None or time.tzinfo != UTC:
-        raise ValueError(f"{cursor!r} is not a cursor; pass the .next of an earlier page")
-    return time, known
+def _read_cursor(text: object) -> tuple[datetime, str]:
+    return cursor.read(text)
 
 
 def _build(

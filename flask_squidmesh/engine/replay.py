@@ -15,7 +15,12 @@ from flask_squidmesh.types import Run
 
 
 def replay(
-    runtime: Runtime, run_id: str, *, actor: str | None, idempotency_key: str | None = None
+    runtime: Runtime,
+    run_id: str,
+    *,
+    actor: str | None,
+    comment: str | None = None,
+    idempotency_key: str | None = None,
 ) -> tuple[Run, News]:
     """Start a run of today's definition from the stored payload, trigger and schedule of another.
 
@@ -27,16 +32,17 @@ def replay(
     source = transaction.read(runtime.database, lambda c: runs.find(c, run_id))
     if source is None:
         raise RunNotFound(run_id)
-    asked = idempotency.asked(idempotency_key, ["replay", run_id, actor])
+    said = [actor] if comment is None else [actor, comment]
+    asked = idempotency.asked(idempotency_key, ["replay", run_id, *said])
     try:
-        return _replay(runtime, source, actor, asked)
+        return _replay(runtime, source, Replay(source.id, actor, comment), asked)
     except IdempotencyConflict as error:
         # In the caller's words: the key as it was given, not as it is kept.
         raise IdempotencyConflict(error.workflow, idempotency_key or "", error.run_id) from None
 
 
 def _replay(
-    runtime: Runtime, source: RunRow, actor: str | None, asked: idempotency.Asked | None
+    runtime: Runtime, source: RunRow, wish: Replay, asked: idempotency.Asked | None
 ) -> tuple[Run, News]:
     # Keys of replays are apart from those of starts, and from those for other runs.
     key = None if asked is None else f"replay:{source.id}:{idempotency.digest(asked.key)}"
@@ -56,7 +62,7 @@ def _replay(
         trigger=source.trigger,
         payload=source.payload,
         schedule=source.schedule,
-        replay=Replay(source.id, actor),
+        replay=wish,
         idempotency_key=key,
         request_digest=None if asked is None else asked.digest,
     )

@@ -42,10 +42,11 @@ from flask_squidmesh.types import Run
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Which run is replayed, and the encoded actor who asks for it."""
+    """Which run is replayed, the encoded actor who asks for it, and the encoded comment."""
 
     source_run_id: str
     actor: str | None
+    comment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,7 @@ def _insert(
             type="replayed",
             step=None,
             actor=request.replay.actor,
-            comment=None,
+            comment=request.replay.comment,
             metadata=documents.encode(
                 {"source_run_id": request.replay.source_run_id}, what="metadata"
             ),

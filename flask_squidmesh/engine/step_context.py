@@ -53,7 +53,7 @@ class StepContext:
 
     @property
     def idempotency_key(self) -> str:
-        """Stable per run, step and visit: the same for every retry, for use with other systems."""
+        """Text for other systems that is the same for every retry of this visit of the step."""
         return self._held.idempotency_key
 
     @property
@@ -68,12 +68,15 @@ class StepContext:
 
     @property
     def failure(self) -> Mapping[str, Any] | None:
-        """On an error route, the error that led here."""
+        """On an error route the error that led here, with its `step`; else None."""
         return self._held.memory.failure
 
     @property
     def schedule(self) -> Mapping[str, Any] | None:
-        """For a run started by cron: trigger, expression, timezone and window, as JSON data."""
+        """The cron window the run was started for, as JSON data; None for other triggers.
+
+        Keys: `trigger`, `expression`, `timezone`, `window_start`, `window_end`, `fired_at`.
+        """
         schedule = self._held.run.schedule
         return None if schedule is None else documents.decode(schedule)
 

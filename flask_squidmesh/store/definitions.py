@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
@@ -40,3 +41,16 @@ def put(
 def get(connection: sa.Connection, fingerprint: str) -> str:
     """Return the stored document of *fingerprint*."""
     return cast(str, connection.execute(_DOCUMENT, {"fingerprint": fingerprint}).scalar_one())
+
+
+def list_of(
+    connection: sa.Connection, workflow: str, *, limit: int
+) -> Sequence[tuple[str | None, str, datetime]]:
+    """Return version, fingerprint and time of the latest definitions of *workflow*."""
+    query = (
+        sa.select(definitions.c.version, definitions.c.fingerprint, definitions.c.created_at)
+        .where(definitions.c.workflow == workflow)
+        .order_by(definitions.c.created_at.desc(), definitions.c.fingerprint)
+        .limit(limit)
+    )
+    return [(row[0], row[1], row[2]) for row in connection.execute(query)]

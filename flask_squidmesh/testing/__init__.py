@@ -41,6 +41,12 @@ def run_until_idle(*, advance: bool = False, limit: int = 10_000) -> int:
     lease, until nothing but pauses is left; it never waits for cron. A clock
     that is not frozen stands still for the duration of the call.
 
+    Example::
+
+        run = squidmesh.start_run("order", {"order": "A-1"})
+        assert run_until_idle(advance=True) == 3
+        assert squidmesh.inspect_run(run.id).status == "completed"
+
     Raises:
         RuntimeError: More than *limit* attempts were executed.
     """
@@ -103,7 +109,10 @@ def _siblings(ring: Ring, ready: Iterable[Ring], *, at_most: int) -> deque[str]:
 
 
 def execute_next() -> StepRun | None:
-    """Claim and execute exactly one ready step; return its step run, None if nothing is ready."""
+    """Claim and execute exactly one ready step; return its step run, None if nothing is ready.
+
+    The run does not go on inline: its next step is ready afterwards, and waits.
+    """
     stuck: set[Ring] = set()
     # Larger by as many as are known to stay ready.
     while ready := [ring for ring in _ready(1 + len(stuck)) if ring not in stuck]:
@@ -152,7 +161,10 @@ def deliver(run_id: str, step: str) -> str:
 
 
 def tick() -> TickResult:
-    """Do one round of the ticker."""
+    """Do one round of the ticker: ring what is due, end expired leases, start cron runs.
+
+    Rung steps are not executed by this; `run_until_idle` does that.
+    """
     here = state()
     result, news = here.engine().tick()
     here.announce(news)
@@ -164,7 +176,18 @@ def freeze(at: datetime | None = None) -> Iterator[FrozenClock]:
     """Let time stand still for this application, at *at* (aware) or at the present moment.
 
     `clock.now` is the time, `clock.advance(seconds=...)` moves it. Leases,
-    timers, retries, cron and timestamps follow it.
+    timers, retries, cron and timestamps follow it. At the end of the block the
+    application follows the time it followed before.
+
+    Example::
+
+        with freeze(datetime(2026, 11, 2, 9, tzinfo=UTC)) as clock:
+            run = squidmesh.start_run("reminder")
+            clock.advance(seconds=3600)
+            run_until_idle()
+
+    Raises:
+        ValueError: *at* is not aware.
     """
     here = state()
     usual: Clock = here.clock
@@ -181,13 +204,17 @@ def abandon(run_id: str, step: str) -> NoReturn:
 
     Nothing of the attempt is recorded, uncommitted writes are lost, and the
     lease is left to expire. Does not return; the helper that executed the step
-    goes on.
+    goes on. Let it happen in the first attempt only (`context.attempt == 1`),
+    else the step loses every worker it gets.
     """
     raise WorkerGone(f"step {step} of run {run_id} was abandoned")
 
 
 @contextmanager
 def broker_down() -> Iterator[None]:
-    """Let every publication fail as with an unreachable broker."""
+    """Let every publication fail as with an unreachable broker, within the block.
+
+    For applications with `SQUIDMESH_DISPATCH="celery"`; nothing is waited for.
+    """
     with doorbell_of(state().app).unreachable():
         yield

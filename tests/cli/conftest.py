@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
+import struct
 import sys
+import termios
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from fcntl import ioctl
+from threading import Thread
 from typing import Any
 
 import pytest
 from flask import Flask
+from flask.cli import ScriptInfo
 
 from tests.contract import host
 from tests.contract.host import World
 from tests.support.databases import Databases
+
+ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 FLASK = (sys.executable, "-m", "flask", "--app", "tests.cli.host_app", "squidmesh")
 
@@ -56,6 +66,40 @@ class Shell:
     def document(self, *arguments: str) -> Any:
         """Return what a command prints with `--json`."""
         return json.loads(self.does(*arguments, "--json"))
+
+
+def on_terminal(app: Flask, *arguments: str, columns: int = 100, **environment: str) -> str:
+    """Return what `flask squidmesh ...` writes to a terminal of this width, in this process."""
+    ours, theirs = pty.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    written = bytearray()
+
+    def read() -> None:
+        # The end of a terminal is an error on Linux.
+        with suppress(OSError):
+            while some := os.read(ours, 4096):
+                written.extend(some)
+
+    reader = Thread(target=read)
+    reader.start()
+    with pytest.MonkeyPatch.context() as patch, os.fdopen(theirs, "w") as terminal:
+        for name in ("COLUMNS", "LINES", "NO_COLOR"):
+            patch.delenv(name, raising=False)
+        for name, value in {"TERM": "xterm", **environment}.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "stdout", terminal)
+        usual = os.dup(1)
+        os.dup2(theirs, 1)
+        try:
+            info = ScriptInfo(create_app=lambda: app)
+            app.cli.main(("squidmesh", *arguments), "flask", obj=info, standalone_mode=False)
+        finally:
+            terminal.flush()
+            os.dup2(usual, 1)
+            os.close(usual)
+    reader.join()
+    os.close(ours)
+    return written.decode().replace("\r\n", "\n")
 
 
 @pytest.fixture(scope="module")

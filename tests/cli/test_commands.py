@@ -7,17 +7,22 @@ import json
 import pytest
 
 from flask_squidmesh.cli import squidmesh_cli
-from flask_squidmesh.ids import new_id
 from flask_squidmesh.testing import run_until_idle
 from tests.cli.workflows import Fan, Flaky, Hold, Nap, Purchase, Refused
+from tests.support.databases import Databases
+
+
+@pytest.fixture(scope="module")
+def databases(sqlite_databases: Databases) -> Databases:
+    """One kind is enough: commands print what the layers below return on every database."""
+    return sqlite_databases
+
 
 OWN = sorted(
     name
     for name, command in squidmesh_cli.commands.items()
     if command.callback is not None and ".cli." in command.callback.__module__
 )
-DECISIONS = ["approve", "reject", "unblock", "cancel", "replay"]
-ON_A_RUN = [*DECISIONS, "inspect", "explain", "watch"]
 
 
 def paused(world):
@@ -170,48 +175,6 @@ def test_late_decision_says_what_is_possible_now(world, shell):
     said = shell.refuses("reject", run_id, "--actor", "joe")
     assert said.splitlines()[0].startswith("Error: cannot reject a run that is running")
     assert "flask squidmesh explain RUN" in said
-
-
-# Naming a run.
-
-
-@pytest.mark.parametrize("name", ON_A_RUN)
-def test_unknown_runs_are_refused(shell, name):
-    for text in (new_id(), "0123abcd"):
-        actor = ["--actor", "jane"] if name in DECISIONS else []
-        said = shell.refuses(name, text, *actor)
-        assert text in said
-        assert "flask squidmesh runs" in said
-
-
-@pytest.mark.parametrize("text", ["", "-", "zz", "01%", "01_", "0" * 33, "0-1", "'; --"])
-def test_what_no_id_begins_with_is_refused(world, shell, text):
-    world.start(Nap)
-    assert "is not a run id" in shell.refuses("inspect", "--", text)
-
-
-def test_run_may_be_named_by_a_unique_prefix(world, shell):
-    run_id = world.start(Nap)
-    digits = run_id.replace("-", "")
-    for text in (run_id[:1], run_id[:8], run_id[:9], run_id[:20], run_id, digits, digits[:11]):
-        assert shell.document("inspect", text)["id"] == run_id
-    assert shell.document("inspect", run_id.upper()[:15])["id"] == run_id
-
-
-def test_ambiguous_prefix_lists_the_candidates(world, shell):
-    ids = sorted((world.start(Nap) for _ in range(12)), reverse=True)
-    said = shell.refuses("cancel", ids[0][:4])
-    listed = [line.split()[0] for line in said.splitlines()[1:]]
-    assert listed == [*ids[:10], "..."]
-    assert "beginning of several runs" in said
-    assert len(world.squidmesh.list_runs(status="cancelled")) == 0
-
-
-def test_only_the_run_that_is_meant_is_cancelled(world, shell):
-    first, second = world.start(Nap), world.start(Nap)
-    same = next(at for at in range(36) if first[at] != second[at])
-    shell.does("cancel", second[: same + 1])
-    assert [world.see(each).status for each in (first, second)] == ["pending", "cancelled"]
 
 
 # Reading.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from operator import methodcaller
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -53,21 +56,53 @@ def test_extension_without_init_app():
         )
 
 
-def test_init_app_called_twice():
+@pytest.mark.parametrize("how", ["the same object", "another object"])
+def test_init_app_called_twice(how):
     app = make_app()
-    squidmesh = SquidMesh(app)
-    assert refused(lambda: squidmesh.init_app(app)) == (
+    first = SquidMesh(app)
+    second = first if how == "the same object" else SquidMesh()
+    assert refused(lambda: second.init_app(app)) == (
         "flask_squidmesh is initialised for the application 'shop' already; "
         "call init_app once per application, or pass the app to SquidMesh(), not both"
     )
 
 
-def test_call_outside_of_an_application_context():
+RUN_ID = "0198c2f1-0000-7000-8000-000000000000"
+ON_A_RUN = ("inspect", "explain", "unblock", "approve", "reject", "cancel", "replay")
+CALLS: dict[str, Callable[[SquidMesh], object]] = {
+    **{f"{verb}_run": methodcaller(f"{verb}_run", RUN_ID) for verb in ON_A_RUN},
+    "inspect_run_graph": lambda squidmesh: squidmesh.inspect_run_graph(RUN_ID),
+    "start_run": lambda squidmesh: squidmesh.start_run("hold"),
+    "list_runs": lambda squidmesh: squidmesh.list_runs(),
+    "config": lambda squidmesh: squidmesh.config(),
+    "run_until_idle": lambda _: run_until_idle(),
+    "tick": lambda _: tick(),
+}
+
+
+def test_every_call_is_looked_at_here():
+    public = {name for name in vars(SquidMesh) if not name.startswith("_")}
+    assert public - set(CALLS) == {"init_app", "register", "authorize"}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_call_outside_of_an_application_context(call):
     squidmesh = SquidMesh(make_app())
-    assert refused(lambda: squidmesh.start_run(Hello), RuntimeError) == (
+    assert refused(lambda: call(squidmesh), RuntimeError) == (
         "flask_squidmesh was called outside of an application context; call it in a view, a "
         "command or a step, or use: with app.app_context(): ..."
     )
+
+
+NO_DB = (
+    "- missing db: create db = SQLAlchemy() and call db.init_app(app), or pass "
+    "squidmesh.init_app(app, db=db)"
+)
+NO_CELERY = (
+    '- missing celery: set app.extensions["celery"] to a Celery app (see "Background Tasks with '
+    "Celery\" in Flask's documentation), pass squidmesh.init_app(app, celery=...), or set "
+    'SQUIDMESH_DISPATCH="manual" where nothing is to be sent'
+)
 
 
 def test_no_db_and_no_celery():
@@ -75,11 +110,47 @@ def test_no_db_and_no_celery():
     app = make_app()
     squidmesh.init_app(app)
     with app.app_context():
-        said = refused(lambda: squidmesh.start_run(Hello))
-    assert "- missing db: create db = SQLAlchemy() and call db.init_app(app), or pass " in said
-    assert '- missing celery: set app.extensions["celery"] to a Celery app' in said
-    assert '"Background Tasks with Celery"' in said
-    assert 'SQUIDMESH_DISPATCH="manual"' in said
+        for call in (lambda: squidmesh.start_run(Hello), squidmesh.config):
+            assert refused(call).splitlines()[1:] == [NO_DB, NO_CELERY]
+        # To read or decide, nothing has to be sent.
+        assert refused(squidmesh.list_runs).splitlines()[1:] == [NO_DB]
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("start hello", [NO_DB, NO_CELERY]),
+        ("runs", [NO_DB]),
+        (f"approve {RUN_ID} --actor jane", [NO_DB]),
+        ("tick", [NO_DB]),
+        ("tick --forever", [NO_DB]),
+        ("worker", [NO_DB]),
+        ("dev", [NO_DB]),
+    ],
+)
+def test_no_db_and_no_celery_on_the_command_line(command, words):
+    app = make_app()
+    SquidMesh(app, workflows=[Hello])
+    said = Shell(app).refuses(*command.split())
+    assert said.splitlines() == ["Error: flask_squidmesh is not configured correctly:", *words]
+
+
+def test_no_celery_for_a_worker(open_world):
+    shell = Shell(open_world("sqlite://", SQUIDMESH_DISPATCH="celery").app)
+    assert shell.refuses("worker").splitlines()[1:] == [NO_CELERY]
+
+
+def test_db_that_has_no_default_database():
+    app = Flask("shop")
+    app.config.update(SQLALCHEMY_BINDS={"archive": "sqlite://"}, SQUIDMESH_DISPATCH="manual")
+    own = SQLAlchemy(app)
+    squidmesh = SquidMesh(app, workflows=[Hello])
+    with app.app_context():
+        assert refused(lambda: squidmesh.start_run(Hello)).endswith(
+            "- missing db: the tables live in the default database, and this application has only "
+            "others; set SQLALCHEMY_DATABASE_URI"
+        )
+        own.engines["archive"].dispose()
 
 
 def test_db_that_was_created_but_not_initialised():
@@ -131,6 +202,36 @@ def test_workflow_that_is_wrong():
     assert "trigger" in said
 
 
+def test_steps_that_are_not_there():
+    def after():
+        class Wrong(Workflow):
+            go = manual()
+            load = step(lambda: None)
+            pay = step(lambda: None, after=["lod"])
+
+    def transition():
+        class Wrong(Workflow):
+            go = manual()
+            load = step(lambda: None)
+            transitions = [load >> step(lambda: None) >> complete]  # the specification writes so
+
+    assert (
+        "- Wrong.pay.after: step 'pay' waits for what is no step of this class: 'lod'; "
+        "use one of: 'load', 'pay' "
+    ) in refused(after, WorkflowDefinitionError)
+    said = refused(transition, WorkflowDefinitionError)
+    assert "leads to what is no step of this class" in said
+    assert "lead it to complete or one of: 'load' " in said
+
+
+def test_what_is_no_workflow_is_not_registered():
+    what: Any = Flask
+    assert refused(lambda: SquidMesh(workflows=[what]), TypeError) == (
+        "<class 'flask.app.Flask'> is not a workflow; "
+        "register a subclass of flask_squidmesh.Workflow"
+    )
+
+
 def test_workflow_that_is_not_registered(world):
     said = refused(lambda: world.squidmesh.start_run(Hello), UnknownWorkflow)
     assert said == (
@@ -143,11 +244,18 @@ def test_workflow_that_is_not_registered(world):
 # Migrations.
 
 
+@pytest.fixture(scope="module")
+def empty_url(databases):
+    """A database without tables; all tests of the module share it, since none can write to it."""
+    url = databases.create()
+    yield url
+    databases.drop(url)
+
+
 @pytest.fixture
-def bare(database_url):
+def bare(empty_url, open_world):
     """An application whose database has no tables."""
-    with make_world(database_url, SQUIDMESH_WORKFLOWS=["tests.cli.workflows"]) as world:
-        yield world
+    return open_world(empty_url)
 
 
 def assert_says_what_to_do(said):
@@ -158,17 +266,15 @@ def assert_says_what_to_do(said):
     assert "; run 'flask squidmesh install' and 'flask db upgrade'" in reason
 
 
+# Who decides is asked first.
+NEED_NO_TABLES = {"config", "approve_run", "reject_run"}
+NEED_TABLES = {name: call for name, call in CALLS.items() if name not in NEED_NO_TABLES}
+
+
 @pytest.mark.parametrize(
     "call",
-    [
-        lambda squidmesh: squidmesh.start_run("hold"),
-        lambda squidmesh: squidmesh.start_run("hold", session=db.session),
-        lambda squidmesh: squidmesh.list_runs(),
-        lambda squidmesh: squidmesh.explain_run("0198c2f1-0000-7000-8000-000000000000"),
-        lambda squidmesh: squidmesh.cancel_run("0198c2f1-0000-7000-8000-000000000000"),
-        lambda _: tick(),
-    ],
-    ids=["start", "start in session", "list", "explain", "cancel", "tick"],
+    [*NEED_TABLES.values(), lambda squidmesh: squidmesh.start_run("hold", session=db.session)],
+    ids=[*NEED_TABLES, "start_run in a session"],
 )
 def test_no_migrations(bare, call):
     with pytest.raises(ConfigError) as error:
@@ -178,8 +284,11 @@ def test_no_migrations(bare, call):
     assert "SELECT" not in str(error.value)
 
 
-def test_no_migrations_on_the_command_line(bare):
-    said = Shell(bare.app).refuses("runs")
+@pytest.mark.parametrize(
+    "command", ["runs", "start hold", "inspect 0198", "watch 0198", "tick", "graph 0198"]
+)
+def test_no_migrations_on_the_command_line(bare, command):
+    said = Shell(bare.app).refuses(*command.split())
     assert_says_what_to_do(said.removeprefix("Error: ").rstrip())
 
 
@@ -216,25 +325,41 @@ def test_broker_that_is_down_refuses_nothing_and_is_named_in_the_log(database_ur
     assert "secret" not in record.message
 
 
-def test_database_that_can_not_be_reached_on_the_command_line(process):
-    url = "postgresql+psycopg://me:secret@127.0.0.1:1/nothing"
-    shown = process(*FLASK, "runs", env={"DATABASE_URL": url})
-    assert shown.wait_for_end() == 1
-    assert "the database refused, or can not be reached: " in shown.log
-    assert "SQLALCHEMY_DATABASE_URI" in shown.log
-    assert "flask squidmesh check" in shown.log
-    assert "Traceback" not in shown.log
-    assert "secret" not in shown.log
+def test_broker_that_is_down_refuses_no_start_on_the_command_line(url, open_world):
+    world = open_world(url, SQUIDMESH_DISPATCH="celery")
+    dead = Celery("shop", broker="redis://127.0.0.1:1/0", set_as_current=False)
+    world.app.extensions["celery"] = dead
+    assert "of hold is pending.\nFollow it: " in Shell(world.app).does("start", "hold")
 
 
-def test_invalid_setting_ends_every_command_with_what_to_do(process):
+def test_database_that_can_not_be_reached_on_the_command_line(open_world):
+    world = open_world("postgresql+psycopg://me:secret@127.0.0.1:1/nothing")
+    said = Shell(world.app).refuses("runs")
+    assert said.startswith("Error: the database refused, or can not be reached: ")
+    assert "SQLALCHEMY_DATABASE_URI" in said
+    assert "flask squidmesh check" in said
+    assert "secret" not in said
+
+
+def test_install_without_flask_migrate():
+    app = make_app()
+    SquidMesh(app)
+    assert Shell(app).refuses("install") == (
+        "Error: the tables can not be installed:\n"
+        "- missing migrate: Flask-Migrate is not initialised for this application; create "
+        "migrate = Migrate() and call migrate.init_app(app, db) in its factory\n"
+    )
+
+
+def test_invalid_setting_ends_a_command_with_what_to_do(process):
     shown = process(
         *FLASK, "check", env={"DATABASE_URL": "sqlite://", "MORE_CONFIG": '{"SQUIDMESH_QUEU": "x"}'}
     )
-    assert shown.wait_for_end() != 0
-    assert shown.log.rstrip().endswith(
-        "- SQUIDMESH_QUEU = 'x': no such setting; did you mean SQUIDMESH_QUEUE?"
-    )
+    assert shown.wait_for_end() == 1
+    assert shown.log.splitlines() == [
+        "Error: flask_squidmesh is not configured correctly:",
+        "- SQUIDMESH_QUEU = 'x': no such setting; did you mean SQUIDMESH_QUEUE?",
+    ]
 
 
 # HTTP.
@@ -247,3 +372,29 @@ def test_authoriser_that_is_missing_is_named_in_the_log_only(url, open_world, ca
     assert answer.status_code == 403
     assert "authorize" not in answer.text
     assert "register a function with @squidmesh.authorize" in caplog.text
+
+
+def test_missing_tables_are_named_in_the_log_of_the_server_only(open_world, caplog):
+    world = open_world("sqlite://", SQUIDMESH_BLUEPRINT=True)
+    world.squidmesh.authorize(lambda *_: "jane")
+    answer = world.app.test_client().get("/squidmesh/runs")
+    assert (answer.status_code, answer.json["code"]) == (500, "internal_error")
+    assert "tables" not in answer.text
+    assert_says_what_to_do(str(caplog.records[-1].exc_info[1]))
+
+
+def test_missing_db_is_named_in_the_log_of_the_server_only(caplog):
+    app = make_app(SQUIDMESH_BLUEPRINT=True)
+    SquidMesh(app).authorize(lambda *_: "jane")
+    answer = app.test_client().get("/squidmesh/runs")
+    assert (answer.status_code, answer.json["code"]) == (500, "internal_error")
+    assert "SQLAlchemy" not in answer.text
+    assert NO_DB in str(caplog.records[-1].exc_info[1])
+
+
+def test_workflow_that_is_not_registered_over_http(url, open_world):
+    world = open_world(url, SQUIDMESH_BLUEPRINT=True)
+    world.squidmesh.authorize(lambda *_: "jane")
+    answer = world.app.test_client().post("/squidmesh/workflows/hello/runs", json={"payload": {}})
+    assert (answer.status_code, answer.json["code"]) == (404, "unknown_workflow")
+    assert answer.json["detail"] == "There is no workflow 'hello'."

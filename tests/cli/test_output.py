@@ -3,46 +3,19 @@
 from __future__ import annotations
 
 import os
-import pty
-import re
-import struct
 import subprocess
 import sys
-import termios
 from collections.abc import Callable
-from contextlib import suppress
-from fcntl import ioctl
 
 import pytest
 
 from flask_squidmesh.cli import output
 from flask_squidmesh.testing import run_until_idle
-from tests.cli.conftest import FLASK
+from tests.cli.conftest import ESCAPE, on_terminal
 from tests.cli.workflows import Purchase, Refused
 from tests.support.databases import Databases
 
 pytestmark = pytest.mark.sqlite
-
-ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-
-
-def on_terminal(*command: str, columns: int = 100, env: dict[str, str]) -> str:
-    """Return what a command writes to a terminal of this width."""
-    ours, theirs = pty.openpty()
-    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    without = {name: v for name, v in os.environ.items() if name not in {"COLUMNS", "NO_COLOR"}}
-    program = subprocess.Popen(
-        command, stdout=theirs, stderr=subprocess.STDOUT, env={**without, "TERM": "xterm", **env}
-    )
-    os.close(theirs)
-    written = b""
-    # The end of a terminal is an error on Linux.
-    with suppress(OSError):
-        while read := os.read(ours, 4096):
-            written += read
-    os.close(ours)
-    program.wait(timeout=30)
-    return written.decode().replace("\r\n", "\n")
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +25,11 @@ def databases(sqlite_databases: Databases) -> Databases:
 
 
 @pytest.fixture
-def terminal(world, url) -> Callable[..., str]:
+def terminal(world) -> Callable[..., str]:
     world.start(Purchase, {"item": "tea"})
     world.start(Refused)
     run_until_idle()
-    return lambda *arguments, columns=100, **env: on_terminal(
-        *FLASK, *arguments, columns=columns, env={"DATABASE_URL": url, **env}
-    )
+    return lambda *arguments, **options: on_terminal(world.app, *arguments, **options)
 
 
 def test_statuses_are_coloured_on_a_terminal_only(terminal, shell):
@@ -92,13 +63,12 @@ def test_empty_columns_are_left_out():
     assert output.table(("a", "b", "c"), [("1", None, "2")]) == ["A  C", "1  2"]
 
 
-def test_text_that_the_output_can_not_encode_is_spelled_out(url, process, world):
+def test_text_that_the_output_can_not_encode_is_spelled_out(world):
     run = world.squidmesh.start_run("purchase", {"item": "Tee für 🦑"})
-    shown = process(
-        *FLASK, "inspect", run.id, env={"DATABASE_URL": url, "PYTHONIOENCODING": "ascii"}
-    )
-    assert shown.wait_for_end() == 0
-    assert r"Tee f\xfcr \U0001f991" in shown.log
+    typing = world.app.test_cli_runner(charset="ascii")
+    shown = typing.invoke(args=("squidmesh", "inspect", run.id))
+    assert (shown.exit_code, shown.exception) == (0, None)
+    assert r"Tee f\xfcr \U0001f991" in shown.output
 
 
 def test_reader_that_went_away_is_no_error(url, world):

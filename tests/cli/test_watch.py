@@ -10,11 +10,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from flask_squidmesh.testing import run_until_idle
-from tests.cli.conftest import FLASK
-from tests.cli.test_output import ESCAPE, on_terminal
+from tests.cli.conftest import ESCAPE, FLASK, on_terminal
 from tests.cli.workflows import Fan, Flaky, Hold, Nap, Purchase, Refused
 from tests.contract import host
 from tests.contract.host import db
+from tests.support.databases import Databases
+
+
+@pytest.fixture(scope="module")
+def databases(sqlite_databases: Databases) -> Databases:
+    """One kind is enough: a run is read as everywhere else, this is about reading it again."""
+    return sqlite_databases
 
 
 @pytest.fixture
@@ -119,11 +125,10 @@ def test_database_that_goes_away_is_waited_for(postgres_databases, open_world, p
     postgres_databases.drop(url)
 
 
-def test_terminal_shows_where_the_run_stands(world, url):
+def test_terminal_shows_where_the_run_stands(world):
     run_id = world.start(Refused)
     run_until_idle()
-    env = {"DATABASE_URL": url}
-    text = ESCAPE.sub("", on_terminal(*FLASK, "watch", run_id, env=env))
+    text = ESCAPE.sub("", on_terminal(world.app, "watch", run_id))
     assert text.startswith(f"Run {run_id} is failed\nrefused, started ")
     assert "ask   step  failed" in text
     assert "ask: it failed: refused: the bank said no [step_failed]" in text

@@ -55,6 +55,13 @@ def test_ticker_and_heartbeat_run():
         assert wait_until(lambda: engine.delivered == [(run_id, "load")], timeout=5)
 
 
+def test_doorbell_is_shared_with_other_processes_only_outside():
+    app = make_app()
+    with EmbeddedWorker(app):
+        assert not doorbell_of(app).is_shared
+    assert doorbell_of(app).is_shared
+
+
 def test_ticker_can_be_off():
     app = make_app(tick_interval=0.01, ticker=False, lease_ttl=0.5)
     engine = state_of(app).memory

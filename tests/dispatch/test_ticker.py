@@ -169,6 +169,16 @@ def test_traffic_has_lost_messages_looked_for_again(bench):
     assert ticker.engine.searches == searches + 1
 
 
+def test_what_other_processes_start_is_found_where_they_can_not_be_heard(bench):
+    ticker = bench()
+    ticker.doorbell.is_shared = False
+    for _ in range(10):
+        ticker.turn(after=1)
+    ticker.engine.lost = rings(3)
+    ticker.turn(after=1)
+    assert ticker.sent == 3
+
+
 def test_return_of_the_broker_has_lost_messages_looked_for_again(bench):
     ticker = bench()
     for _ in range(10):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_squidmesh.extension import SquidMesh
+from flask_squidmesh.store.migrations.folder import InstallReport, MigrationsFolder, Revision
+from flask_squidmesh.testing import run_until_idle
 
 NAMING = {
     "ix": "host_ix_%(table_name)s_%(column_0_N_name)s",
@@ -49,7 +53,12 @@ class Host:
 
     def create_app(self) -> Flask:
         app = Flask("host", root_path=str(self.folder))
-        app.config.from_mapping(self.config, SQLALCHEMY_DATABASE_URI=self.database_url)
+        app.config.from_mapping(
+            self.config,
+            SQLALCHEMY_DATABASE_URI=self.database_url,
+            SQUIDMESH_DISPATCH="manual",
+            SQUIDMESH_WORKFLOWS=["tests.migrations.live_runs"],
+        )
         db = SQLAlchemy(metadata=sa.MetaData(naming_convention=self.naming))
         db.init_app(app)
         Migrate(app, db, directory=self.directory)
@@ -71,9 +80,7 @@ class Host:
             # Flask-Migrate's own env.py tries the oldest way to the engine first.
             warnings.filterwarnings("ignore", "'get_engine' is deprecated", DeprecationWarning)
             result = app.test_cli_runner().invoke(args=arguments)
-        with app.app_context():
-            for engine in app.extensions["sqlalchemy"].engines.values():
-                engine.dispose()
+        dispose(app)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result.exit_code, result.output
@@ -83,6 +90,35 @@ class Host:
         code, output = self.run(*arguments)
         assert code == 0, output
         return output
+
+    @contextmanager
+    def context(self) -> Iterator[None]:
+        """Stand in the context of a new application."""
+        app = self.create_app()
+        try:
+            with app.app_context():
+                yield
+        finally:
+            dispose(app)
+
+    def install(self, release: Sequence[Revision]) -> InstallReport:
+        """Do what `flask squidmesh install` does in another release of the library."""
+        app = self.create_app()
+        with app.app_context():
+            config = app.extensions["migrate"].migrate.get_config(self.directory)
+        return MigrationsFolder(config, release).install()
+
+    def runs_a_workflow(self) -> bool:
+        """Start, execute and inspect a run; return whether it has completed."""
+        started = self.flask(
+            "squidmesh", "start", "greet", "--payload", '{"name": "ada"}', "--json"
+        )
+        run_id = json.loads(started)["id"]
+        with self.context():
+            run_until_idle(advance=True)
+        run: dict[str, object] = json.loads(self.flask("squidmesh", "inspect", run_id, "--json"))
+        assert run["context"] == {"greeting": "hello, ada"}
+        return run["status"] == "completed"
 
     def begin(self) -> None:
         """Give it a migrations folder and a revision, both older than the library's arrival."""
@@ -107,6 +143,13 @@ class Host:
             with engine.connect() as connection:
                 return look(connection)
         finally:
+            engine.dispose()
+
+
+def dispose(app: Flask) -> None:
+    """Close the connections of an application that nobody needs any more."""
+    with app.app_context():
+        for engine in app.extensions["sqlalchemy"].engines.values():
             engine.dispose()
 
 

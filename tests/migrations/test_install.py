@@ -15,12 +15,14 @@ from flask import Flask
 
 from flask_squidmesh.cli.install import install_migrations, missing_migrations
 from flask_squidmesh.exceptions import ConfigError
-from flask_squidmesh.store.migrations.folder import MigrationsFolder, revisions
+from flask_squidmesh.store.migrations.folder import MigrationsFolder, Revision, revisions
 from tests.migrations.host import Host
 
 NewHost = Callable[..., Host]
 
-FIRST = "sqm0001_create_tables.py"
+IDS = [revision.id for revision in revisions()]
+FILES = [revision.file_name for revision in revisions()]
+FIRST = FILES[0]
 REVISION = """
 revision = {revision!r}
 down_revision = {down_revision!r}
@@ -63,12 +65,17 @@ def chain(host: Host) -> dict[str, str | None]:
     return found
 
 
+def chained(below: str | None) -> dict[str, str | None]:
+    """Return what `chain` finds when all our revisions follow *below*."""
+    return dict(zip(IDS, [below, *IDS], strict=False))
+
+
 def test_begins_a_history_that_is_empty(host: Host) -> None:
     report = install_migrations(host.create_app())
 
-    assert report.added == (host.folder / "migrations/versions" / FIRST,)
-    assert (report.after, report.present) == (None, ())
-    assert chain(host) == {"sqm0001": None}
+    assert report.added == tuple(host.folder / "migrations/versions" / name for name in FILES)
+    assert (report.after, report.present, report.heads) == (None, (), (IDS[-1],))
+    assert chain(host) == chained(None)
 
 
 def test_continues_the_head_of_the_host(host: Host) -> None:
@@ -76,38 +83,48 @@ def test_continues_the_head_of_the_host(host: Host) -> None:
     place(host, "host2", "host1")
 
     assert "  sqm0001_create_tables.py (after host2)" in host.flask("squidmesh", "install")
-    assert chain(host) == {"sqm0001": "host2"}
+    assert chain(host) == chained("host2")
 
 
 def test_second_installation_adds_nothing(host: Host) -> None:
     host.flask("squidmesh", "install")
-    place(host, "host1", "sqm0001")
+    place(host, "host1", IDS[-1])
     before = {path: path.read_text() for path in host.folder.rglob("*.py")}
 
     report = install_migrations(host.create_app())
 
-    assert (report.added, report.present) == ((), ("sqm0001",))
+    assert (report.added, report.present, report.heads) == ((), tuple(IDS), ("host1",))
     assert {path: path.read_text() for path in host.folder.rglob("*.py")} == before
+
+
+def later(*slugs: str) -> list[Revision]:
+    """Return the revisions of releases to come; they do what the first one does."""
+    known = revisions()
+    added = (
+        replace(known[0], number=number, slug=slug)
+        for number, slug in enumerate(slugs, start=len(known) + 1)
+    )
+    return [*known, *added]
 
 
 def test_a_later_release_adds_only_its_new_revisions(host: Host) -> None:
     host.flask("squidmesh", "install")
-    place(host, "host1", "sqm0001")
-    (first,) = revisions()
-    release = (first, replace(first, number=2, slug="b"), replace(first, number=3, slug="c"))
+    place(host, "host1", IDS[-1])
+    release = later("b", "c")
+    b, c = (revision.id for revision in release[-2:])
 
     folder = MigrationsFolder(_config(host), release)
-    assert [revision.id for revision in folder.missing()] == ["sqm0002", "sqm0003"]
+    assert [revision.id for revision in folder.missing()] == [b, c]
     report = folder.install()
 
-    assert [path.name for path in report.added] == ["sqm0002_b.py", "sqm0003_c.py"]
-    assert report.present == ("sqm0001",)
-    assert chain(host) == {"sqm0001": None, "sqm0002": "host1", "sqm0003": "sqm0002"}
+    assert [path.name for path in report.added] == [f"{b}_b.py", f"{c}_c.py"]
+    assert (report.present, report.heads) == (tuple(IDS), (c,))
+    assert chain(host) == {**chained(None), b: "host1", c: b}
     assert MigrationsFolder(_config(host), release).missing() == ()
 
 
 def test_a_squashed_history_that_keeps_the_marker_is_complete(host: Host) -> None:
-    place(host, "squashed", None, more="squidmesh_migration = 1\n")
+    place(host, "squashed", None, more=f"squidmesh_migration = {len(IDS)}\n")
 
     assert missing_migrations(host.create_app()) == ()
     assert install_migrations(host.create_app()).added == ()
@@ -123,7 +140,7 @@ def test_env_py_is_not_run(host: Host) -> None:
 def test_check_tells_ci_and_writes_nothing(host: Host) -> None:
     assert host.run("squidmesh", "install", "--check") == (
         1,
-        "Error: missing migrations: sqm0001; run 'flask squidmesh install'\n",
+        f"Error: missing migrations: {', '.join(IDS)}; run 'flask squidmesh install'\n",
     )
     assert host.files() == []
     host.flask("squidmesh", "install")
@@ -140,20 +157,50 @@ def test_several_heads_are_refused_until_merged_or_chosen(host: Host) -> None:
     assert "several heads (left, right); run 'flask db merge heads' first, or" in said
     assert chain(host) == {}
 
-    assert install_migrations(host.create_app(), head="righ").after == "right"
-    assert chain(host) == {"sqm0001": "right"}
+    said = host.flask("squidmesh", "install", "--head", "righ")
+    assert f"  {FIRST} (after right)\n" in said
+    # Alembic refuses to guess among several heads.
+    assert "  1. flask db upgrade heads\n" in said
+    assert chain(host) == chained("right")
+    assert "flask db upgrade heads" in host.flask("squidmesh", "install")
 
 
-@pytest.mark.parametrize("head", ["host1", "base", "nowhere"])
+def test_later_revisions_follow_the_head_that_has_the_earlier_ones(host: Host) -> None:
+    place(host, "left", None)
+    place(host, "right", None)
+    install_migrations(host.create_app(), head="right")
+    place(host, "right2", IDS[-1])
+    release = later("b")
+    folder = MigrationsFolder(_config(host), release)
+
+    with pytest.raises(ConfigError, match=r"--head left does not follow .* choose right2, or run"):
+        folder.install(head="left")
+    report = folder.install()
+
+    assert (report.after, report.heads) == ("right2", ("left", release[-1].id))
+    assert chain(host) == {**chained("right"), release[-1].id: "right2"}
+
+
+def test_several_heads_above_the_earlier_revisions_are_refused(host: Host) -> None:
+    host.flask("squidmesh", "install")
+    place(host, "left", IDS[-1])
+    place(host, "right", IDS[-1])
+
+    with pytest.raises(ConfigError, match=r"several heads \(left, right\)"):
+        MigrationsFolder(_config(host), later("b")).install()
+
+
+@pytest.mark.parametrize("head", ["host1", "base", "nowhere", "heads"])
 def test_only_a_head_can_be_continued(host: Host, head: str) -> None:
     place(host, "host1", None)
     place(host, "host2", "host1")
+    place(host, "host3", "host1")
 
     code, said = host.run("squidmesh", "install", "--head", head)
 
     assert code == 1
     assert f"--head {head} is not" in said
-    assert "heads are: host2" in said
+    assert "heads are: host2, host3" in said
     assert chain(host) == {}
 
 
@@ -181,22 +228,29 @@ def test_without_flask_migrate_the_remedy_is_named() -> None:
 
 def test_custom_folder_of_the_application(new_host: NewHost) -> None:
     host = new_host(directory="schema/history")
+    assert (
+        "run 'flask db init --directory schema/history' first"
+        in host.run("squidmesh", "install")[1]
+    )
     host.flask("db", "init")
 
     host.flask("squidmesh", "install")
 
-    assert host.files("schema/history/versions") == [FIRST]
+    assert host.files("schema/history/versions") == FILES
 
 
 def test_custom_folder_of_the_command(new_host: NewHost) -> None:
     host = new_host()
-    host.flask("db", "init", "--directory", "elsewhere")
+    elsewhere = ("--directory", "else where")
+    host.flask("db", "init", *elsewhere)
+    code, said = host.run("squidmesh", "install", "--check", *elsewhere)
+    assert (code, "run 'flask squidmesh install --directory " in said) == (1, True)
 
-    said = host.flask("squidmesh", "install", "--directory", "elsewhere")
+    said = host.flask("squidmesh", "install", *elsewhere)
 
-    assert "  1. flask db upgrade --directory elsewhere\n" in said
-    assert host.files("elsewhere/versions") == [FIRST]
-    host.flask("squidmesh", "install", "--check", "-d", "elsewhere")
+    assert "  1. flask db upgrade --directory 'else where'\n" in said
+    assert host.files("else where/versions") == FILES
+    host.flask("squidmesh", "install", "--check", "-d", "else where")
 
 
 def test_several_version_locations(host: Host) -> None:
@@ -215,7 +269,7 @@ def test_several_version_locations(host: Host) -> None:
     place(host, "host1", None, folder="more")
     host.flask("squidmesh", "install")
 
-    assert host.files("migrations/more") == ["host1.py", FIRST]
+    assert host.files("migrations/more") == ["host1.py", *FILES]
 
 
 def test_folder_for_revisions_is_made_when_git_has_dropped_it(host: Host) -> None:
@@ -223,7 +277,7 @@ def test_folder_for_revisions_is_made_when_git_has_dropped_it(host: Host) -> Non
 
     host.flask("squidmesh", "install")
 
-    assert host.files() == [FIRST]
+    assert host.files() == FILES
 
 
 def test_tables_that_autogenerate_has_created_before_are_refused(host: Host) -> None:
@@ -239,8 +293,9 @@ def test_tables_that_autogenerate_has_created_before_are_refused(host: Host) -> 
 
 def test_a_file_that_lost_its_marker_is_not_overwritten(host: Host) -> None:
     host.flask("squidmesh", "install")
-    path = host.folder / "migrations/versions" / FIRST
-    path.write_text(REVISION.format(revision="sqm0001", down_revision=None, more=""))
+    path = host.folder / "migrations/versions" / FILES[-1]
+    below = chain(host)[IDS[-1]]
+    path.write_text(REVISION.format(revision=IDS[-1], down_revision=below, more=""))
     before = path.read_text()
 
     code, said = host.run("squidmesh", "install")

@@ -11,8 +11,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from flask_migrate import upgrade
 
-from minimal_host_app.commands import add_seed
-from minimal_host_app.demo import close_database
+from minimal_host_app.accounts import add_seed
+from minimal_host_app.extensions import close_database
 from minimal_host_app.factory import create_app
 from minimal_host_app.gateway import Gateway
 

@@ -8,6 +8,7 @@ from flask_squidmesh import testing
 
 REFUND = {"account_id": "ada", "amount": 1500, "reason": "charged twice"}
 INVOICE = {"account_id": "ada", "invoice_id": "invoice-ada"}
+TRANSFER = {"account_id": "ada", "reference": "T-1", "amount": 900}
 OLIVIA = {"X-Actor": "olivia@example.org"}
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
@@ -153,6 +154,51 @@ def test_body_that_is_no_json_object_is_refused(client, body, expected):
 def test_actor_does_not_come_from_the_body(client, paused):
     answer = client.post(f"{paused}/approve", json={"actor": "somebody else"}, headers=OLIVIA)
     assert refusal(answer) == (400, "bad_request")
+
+
+STARTED = {
+    "/payment-recoveries": ("payment_recovery", INVOICE),
+    "/payment-plans": ("dependency_recovery", INVOICE),
+    "/approvals": ("manual_approval", REFUND),
+    "/digests": ("daily_digest", {"day": "2026-11-02"}),
+    "/reminders": ("cancellable_wait", INVOICE),
+    "/transfer-verifications": ("retry_verification", TRANSFER),
+    "/checkouts": ("local_ledger_checkout", INVOICE),
+}
+
+
+@pytest.mark.parametrize("path", STARTED)
+def test_every_workflow_is_started_through_the_interface(client, path):
+    workflow, payload = STARTED[path]
+    run = client.post(path, json=payload).json
+    assert (run["workflow"], run["status"]) == (workflow, "pending")
+    explained = client.get(f"/runs/{run['id']}/explanation").json
+    assert explained["reason"] == "pending_dispatch"
+
+
+def test_account_is_shown_with_all_that_happened_to_it(client):
+    assert client.get("/accounts/ada").json == {
+        "id": "ada",
+        "email": "ada@example.org",
+        "balance": 0,
+        "invoices": {"invoice-ada": "open"},
+        "credits": [],
+        "ledger": [],
+        "notifications": [],
+    }
+    assert refusal(client.get("/accounts/nobody")) == (404, "unknown_account")
+
+
+def test_bank_may_tell_of_a_transfer_twice(client):
+    assert [client.post("/transfers", json=TRANSFER).status_code for _ in range(2)] == [201, 200]
+    assert refusal(client.post("/transfers", json={})) == (400, "bad_request")
+    unknown = client.post("/transfers", json={**TRANSFER, "account_id": "nobody"})
+    assert refusal(unknown) == (404, "unknown_account")
+
+
+def test_invoice_that_is_being_paid_is_refused(client):
+    client.post("/checkouts", json=INVOICE)
+    assert refusal(client.post("/checkouts", json=INVOICE)) == (409, "invoice_not_open")
 
 
 @pytest.mark.parametrize("verb", ["approve", "reject", "unblock", "cancel"])

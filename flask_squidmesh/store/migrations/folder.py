@@ -11,9 +11,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -27,6 +29,8 @@ from flask_squidmesh.exceptions import ConfigError
 TEMPLATE_NAME: Final = re.compile(r"(?P<number>\d{4})_(?P<slug>\w+)\.py\.template")
 CREATED_TABLE: Final = re.compile(r"create_table\(\s*['\"](squidmesh_\w+)['\"]")
 MARKER: Final = "squidmesh_migration"
+FLASK_MIGRATE_FOLDER: Final = "migrations"
+"""Where Flask-Migrate puts and looks for migrations when nobody names a folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +65,21 @@ class InstallReport:
 
     `added` are the files written, each follows the one before; `after` is the
     revision the first of them follows (`None`: nothing);
-    `present` are the ids of the revisions that were there before.
+    `present` are the ids of the revisions that were there before; `heads` are
+    those that the migrations have now.
     """
 
     folder: Path
     added: tuple[Path, ...]
     after: str | None
     present: tuple[str, ...]
+    heads: tuple[str, ...]
 
 
-def revisions() -> tuple[Revision, ...]:
-    """List the revisions of this release, oldest first."""
+def revisions(templates: Traversable | None = None) -> tuple[Revision, ...]:
+    """List the revisions in the folder *templates*, by default those of this release, by number."""
     found = []
-    for entry in resources.files(__package__).iterdir():
+    for entry in (templates or resources.files(__package__)).iterdir():
         if match := TEMPLATE_NAME.fullmatch(entry.name):
             text = entry.read_text(encoding="utf-8")
             found.append(Revision(int(match["number"]), match["slug"], text))
@@ -103,19 +109,25 @@ class MigrationsFolder:
 
     def missing(self) -> tuple[Revision, ...]:
         """List the revisions that are not in the folder yet, oldest first."""
-        reached = max((getattr(script.module, MARKER, 0) for script in self._placed), default=0)
-        return tuple(revision for revision in self._offered if revision.number > reached)
+        return tuple(revision for revision in self._offered if revision.number > self._reached)
+
+    @property
+    def _reached(self) -> int:
+        return max(map(_number, self._placed), default=0)
 
     def install(self, *, head: str | None = None) -> InstallReport:
-        """Write the missing revisions on top of *head*, by default the only head there is.
+        """Write the missing revisions on top of *head*.
 
-        Each file appears whole or not at all, the oldest first, so that an
+        By default that is the only head there is, or the only one that has our
+        earlier revisions below it: what changes tables has to follow what made
+        them. Each file appears whole or not at all, the oldest first, so that an
         interrupted installation is continued by the next.
         """
         missing = self.missing()
         present = tuple(revision.id for revision in self._offered if revision not in missing)
         if not missing:
-            return InstallReport(Path(self._scripts.dir), (), None, present)
+            heads = tuple(sorted(self._scripts.get_heads()))
+            return InstallReport(Path(self._scripts.dir), (), None, present, heads)
         self._refuse_tables_of(missing)
         top = self._top(head)
         folder = self._folder(top)
@@ -125,28 +137,43 @@ class MigrationsFolder:
         for revision in missing:
             added.append(_write(folder / revision.file_name, revision.render(below)))
             below = revision.id
-        return InstallReport(folder, tuple(added), after, present)
+        now = {*self._scripts.get_heads(), below} - {after}
+        return InstallReport(folder, tuple(added), after, present, tuple(sorted(filter(None, now))))
 
     def _top(self, head: str | None) -> Script | None:
         heads = self._scripts.get_heads()
         named = ", ".join(sorted(heads)) or "none yet"
-        if head is None and len(heads) > 1:
+        ours = [each for each in heads if self._follows_ours(each)]
+        if head is None and len(heads) > 1 and len(ours) != 1:
             raise ConfigError(
                 summary=f"the migrations have several heads ({named}); "
                 f"run '{self._command} merge heads' first, or choose one with --head"
             )
+        if head is None and ours:
+            head = ours[0]
         try:
             found = self._scripts.get_revisions("heads" if head is None else head)
         except CommandError as error:
             raise ConfigError(
                 summary=f"--head {head} is not known ({error}); heads are: {named}"
             ) from error
-        if head is not None and not any(script.revision in heads for script in found):
+        if head is not None and (len(found) != 1 or found[0].revision not in heads):
             raise ConfigError(
                 summary=f"--head {head} is not a head of the migrations, and a revision on top of "
                 f"it would be a branch; heads are: {named}"
             )
+        if head is not None and self._reached and found[0].revision not in ours:
+            raise ConfigError(
+                summary=f"--head {head} does not follow the revisions of flask_squidmesh that are "
+                f"installed, and what changes their tables has to; choose {', '.join(ours)}, "
+                f"or run '{self._command} merge heads' first"
+            )
         return found[0] if found else None
+
+    def _follows_ours(self, head: str) -> bool:
+        """Return whether the newest of our revisions in the folder is *head*, or below it."""
+        below = map(_number, self._scripts.walk_revisions(head=head))
+        return self._reached > 0 and self._reached in below
 
     def _folder(self, top: Script | None) -> Path:
         """Return where Alembic itself would put a revision that follows *top*."""
@@ -191,10 +218,20 @@ def _scripts(config: Config, command: str) -> ScriptDirectory:
 
 
 def _no_folder(config: Config, command: str) -> ConfigError:
+    location = config.get_main_option("script_location") or ""
+    init = f"{command} init"
+    if location != FLASK_MIGRATE_FOLDER:
+        init += f" --directory {shlex.quote(location)}"
     return ConfigError(
-        summary=f"there are no migrations in {config.get_main_option('script_location')!r} to "
-        f"install into; run '{command} init' first, or name the folder with --directory"
+        summary=f"there are no migrations in {location!r} to install into; "
+        f"run '{init}' first, or name the folder with --directory"
     )
+
+
+def _number(script: Script) -> int:
+    """Return which of our revisions *script* is, or stands for; 0 for none."""
+    number: int = getattr(script.module, MARKER, 0)
+    return number
 
 
 def _created_tables(source: str) -> set[str]:

@@ -45,8 +45,9 @@ def upgrade() -> None:
         sa.Column("account_id", sa.String(length=36), nullable=False),
         sa.Column("amount", sa.Integer(), nullable=False),
         sa.Column("status", sa.String(length=20), nullable=False),
+        sa.Column("checkout_run_id", sa.String(length=36), nullable=True),
         sa.CheckConstraint(
-            "status IN ('open', 'recovering', 'paid', 'credited')", name="invoice_status"
+            "status IN ('open', 'recovering', 'paying', 'paid', 'credited')", name="invoice_status"
         ),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"]),
         sa.PrimaryKeyConstraint("id"),
@@ -67,9 +68,41 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_notifications_account_id", "notifications", ["account_id"])
+    op.create_table(
+        "ledger_entries",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("account_id", sa.String(length=36), nullable=False),
+        sa.Column("invoice_id", sa.String(length=36), nullable=False),
+        sa.Column("book", sa.String(length=20), nullable=False),
+        sa.Column("amount", sa.Integer(), nullable=False),
+        sa.CheckConstraint("book IN ('balance', 'revenue')", name="ledger_entry_book"),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"]),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"]),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_ledger_entries_account_id", "ledger_entries", ["account_id"])
+    op.create_table(
+        "transfers",
+        sa.Column("reference", sa.String(length=40), nullable=False),
+        sa.Column("account_id", sa.String(length=36), nullable=False),
+        sa.Column("amount", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"]),
+        sa.PrimaryKeyConstraint("reference"),
+    )
+    op.create_table(
+        "digests",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("text", sa.String(length=500), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("day"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("digests")
+    op.drop_table("transfers")
+    op.drop_table("ledger_entries")
     op.drop_table("notifications")
     op.drop_table("invoices")
     op.drop_table("credits")

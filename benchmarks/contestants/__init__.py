@@ -1,0 +1,1 @@
+"""Who is measured: this library, its peers, and the floor."""
