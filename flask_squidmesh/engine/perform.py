@@ -142,7 +142,9 @@ def _call(runtime: Runtime, held: Held) -> str | None:
         args, kwargs = inputs.bind(held.code.parameters[name], seen, StepContext(runtime, held))
     except inputs.MissingInput as error:
         raise _Refused(errors.make("missing_input", error.message())) from error
-    returned = _call_here(lambda: held.code.functions[name](*args, **kwargs))
+    # The steps after it in this worker see the run as it is stored, whatever this one changes.
+    given, named = documents.copied(args), documents.copied(kwargs)
+    returned = _call_here(lambda: held.code.functions[name](*given, **named))
     checked = _loaded(held.code.output_schemas.get(name), returned, "invalid_output", "output")
     return _encoded(runtime, held, checked)
 

@@ -59,17 +59,18 @@ class StepContext:
     @property
     def payload(self) -> Mapping[str, Any]:
         """The run's payload."""
-        return dict(self._held.memory.payload)
+        return self._own(self._held.memory.payload)
 
     @property
     def state(self) -> Mapping[str, Any]:
         """The payload overlaid with the outputs so far."""
-        return inputs.visible(self._held.memory.payload, self._held.memory.context)
+        return self._own(inputs.visible(self._held.memory.payload, self._held.memory.context))
 
     @property
     def failure(self) -> Mapping[str, Any] | None:
         """On an error route the error that led here, with its `step`; else None."""
-        return self._held.memory.failure
+        failure = self._held.memory.failure
+        return None if failure is None else self._own(failure)
 
     @property
     def schedule(self) -> Mapping[str, Any] | None:
@@ -101,6 +102,10 @@ class StepContext:
             # The renewal would wait for this very thread; the lease is judged after the commit.
             return not self._held.is_lost.is_set()
         return renew(self._runtime, self._held)
+
+    @staticmethod
+    def _own(mapping: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: documents.copied(value) for key, value in mapping.items()}
 
     def __repr__(self) -> str:
         return f"<StepContext {self.workflow}.{self.step} run={self.run_id} attempt={self.attempt}>"

@@ -45,6 +45,24 @@ def test_parameter_with_a_default_may_be_absent(world, seen):
     assert seen == ["none"]
 
 
+def test_step_that_changes_its_input_changes_nobody_elses(world, seen):
+    def first(a, context):
+        a["list"].append("changed")
+        context.payload["b"].append("changed")
+        context.state["a"]["more"] = "changed"
+        return {"out": [1]}
+
+    def second(a, b, out, context):
+        out.append("changed")
+        seen.append((a, b, context.payload, context.state))
+
+    given = {"a": {"list": []}, "b": []}
+    run = world.run(pair(first, second), given)
+    assert seen == [(given["a"], [], given, {**given, "out": [1]})]
+    assert run.context == {"out": [1]}
+    assert step_run(run, "second").input == {**given, "out": [1]}
+
+
 def test_inputs_take_everything_that_is_not_named(world, seen):
     def first(a, **inputs):
         seen.append((a, inputs))
