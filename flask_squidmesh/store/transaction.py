@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
@@ -86,8 +86,19 @@ def read(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
 
     def attempt() -> T:
         with engine.connect() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execution_options(isolation_level="REPEATABLE READ")
+            _look_at_one_moment(connection)
             return work(connection)
 
     return _repeated(attempt, patience=0.0)
+
+
+def _look_at_one_moment(connection: sa.Connection) -> None:
+    """Have all that is read through *connection* from now on be of one moment."""
+    if connection.dialect.name == "postgresql":
+        connection.execution_options(isolation_level="REPEATABLE READ")
+    elif connection.dialect.name == "sqlite":
+        # Python's driver begins a transaction for what writes, and each SELECT would see its own
+        # moment. The rollback at the end of the connection ends this one, too.
+        driver: Any = connection.connection.dbapi_connection
+        if not driver.in_transaction:
+            driver.execute("BEGIN")

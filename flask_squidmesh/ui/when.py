@@ -48,8 +48,8 @@ def _relative(distance: timedelta) -> str:
 def duration(seconds: float) -> str:
     """Return a span of time in its two largest units.
 
-    >>> duration(0.0421), duration(3.25), duration(3723), duration(200_000)
-    ('42 ms', '3.3 s', '1 h 2 min', '2 d 7 h')
+    >>> duration(0.0421), duration(3.5), duration(3723), duration(200_000)
+    ('42 ms', '3.5 s', '1 h 2 min', '2 d 7 h')
     """
     if seconds < 1:
         return f"{round(max(seconds, 0) * 1000)} ms"
