@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Final
 
+from benchmarks import memory, million, tables
 from benchmarks.measures import (
     approvals,
     cost,
@@ -20,16 +18,6 @@ from benchmarks.measures import (
 )
 from benchmarks.report import Measure
 
-PROGRAMS: Final = ("benchmarks.million", "benchmarks.memory", "benchmarks.tables")
-"""Programs that can be started alone, too."""
-
-
-def _of_programs() -> Iterator[Measure]:
-    for name in PROGRAMS:
-        if find_spec(name) is not None:
-            yield from import_module(name).MEASURES
-
-
 MEASURES: Final[tuple[Measure, ...]] = (
     *straight.MEASURES,
     *cost.MEASURES,
@@ -40,7 +28,9 @@ MEASURES: Final[tuple[Measure, ...]] = (
     *approvals.MEASURES,
     *idle.MEASURES,
     *programs.MEASURES,
-    *_of_programs(),
+    *million.MEASURES,
+    *tables.MEASURES,
+    *memory.MEASURES,
 )
 
 

@@ -16,6 +16,7 @@ from benchmarks.work import PAYLOAD
 from flask_squidmesh.clock import wait_until
 
 SETTLES: Final = 3.0
+PATIENCE: Final = 30.0
 COUNT: Final = """
 SELECT coalesce(sum(calls) FILTER (WHERE query !~* '^(begin|commit|rollback)'), 0), sum(calls)
 FROM pg_stat_statements JOIN pg_database ON oid = dbid WHERE datname = %s
@@ -46,12 +47,20 @@ def _asked(servers: Servers, url: str, seconds: float) -> tuple[int, int]:
     opened: psycopg.Connection[Any] = psycopg.connect(
         plain(servers.postgres.url()), autocommit=True
     )
+    name = psycopg.conninfo.conninfo_to_dict(plain(url))["dbname"]
+
+    def asked() -> tuple[int, int]:
+        row = connection.execute(COUNT, [name]).fetchone()
+        return (int(row[0] or 0), int(row[1] or 0)) if row else (0, 0)
+
     with closing(opened) as connection:
         connection.execute("SELECT pg_stat_statements_reset()")
+        # Right after a round: what comes once a second then comes as often as there are seconds.
+        wait_until(lambda: asked() != (0, 0), timeout=PATIENCE)
+        before = asked()
         wait_until(lambda: False, timeout=seconds)
-        name = psycopg.conninfo.conninfo_to_dict(plain(url))["dbname"]
-        row = connection.execute(COUNT, [name]).fetchone()
-    return (int(row[0] or 0), int(row[1] or 0)) if row else (0, 0)
+        after = asked()
+    return after[0] - before[0], after[1] - before[1]
 
 
 MEASURES: Final = (
