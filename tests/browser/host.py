@@ -27,7 +27,9 @@ from flask_squidmesh import (
     step,
     wait,
 )
+from flask_squidmesh.current import state
 from flask_squidmesh.definition.workflow import WorkflowType
+from flask_squidmesh.testing import FrozenClock
 from flask_squidmesh.types import Run
 
 ALL: Final = frozenset(
@@ -44,18 +46,28 @@ PEOPLE: Final = {
 }
 
 
+def take(seconds: float) -> None:
+    """Let this step have taken a while, where a test has made the time its own."""
+    clock = state().clock
+    if isinstance(clock, FrozenClock):
+        clock.advance(seconds=seconds)
+
+
 def note(**_inputs: Any) -> dict[str, str]:
     """Do what a step that always succeeds does."""
+    take(0.18)
     return {"noted": "yes"}
 
 
 def decline(**_inputs: Any) -> None:
     """Do what a step that fails for good does."""
+    take(1.2)
     raise StepFailed("the card was declined", code="card_declined", details={"attempts": 3})
 
 
 def stumble(**_inputs: Any) -> None:
     """Do what a step does whose other end is away."""
+    take(5.0)
     raise ConnectionError("the gateway does not answer")
 
 
@@ -101,7 +113,7 @@ class Sync(Workflow):
 
 
 class Settlement(Workflow):
-    """Wait for a day, then for a person who says that the work may go on."""
+    """Wait for a person who says that the work may go on, then for a day."""
 
     settlement = manual()
 
