@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask, redirect, session
 from flask_sqlalchemy import SQLAlchemy
@@ -27,10 +27,13 @@ from flask_squidmesh import (
     step,
     wait,
 )
+from flask_squidmesh.clock import FrozenClock
 from flask_squidmesh.current import state
 from flask_squidmesh.definition.workflow import WorkflowType
-from flask_squidmesh.testing import FrozenClock
 from flask_squidmesh.types import Run
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 ALL: Final = frozenset(
     f"runs:{verb}" for verb in ("list", "read", "payload", "start", "approve", "reject", "unblock")
@@ -178,10 +181,22 @@ def make_app(url: str, **config: Any) -> tuple[Flask, SquidMesh]:
     return app, squidmesh
 
 
+def whole(app: Flask) -> WSGIApplication:
+    """Let each answer be complete before it is sent.
+
+    The development server leaves the file of one open whose browser has hung up meanwhile.
+    """
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return Response.from_app(app, environ, buffered=True)(environ, start_response)
+
+    return answer
+
+
 @contextmanager
 def served(app: Flask) -> Iterator[str]:
     """Serve *app* on a free port of this host; yield its address, without a slash at the end."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server = make_server("127.0.0.1", 0, whole(app), threaded=True)
     thread = threading.Thread(target=server.serve_forever, name="browser-host")
     thread.start()
     try:
