@@ -71,6 +71,11 @@ test-browser: $(BROWSER)  ## Run the dashboard's tests in a real Chromium
 	$(BIN)/python tools/find_chromium.py
 	$(PYTEST) -n 2 tests/browser
 
+.PHONY: pictures
+pictures: $(BROWSER)  ## Take the documentation's pictures of the dashboard again
+	$(BIN)/python tools/find_chromium.py
+	DOCS_PICTURES=docs/_static/dashboard $(PYTEST) -n 2 tests/browser/test_pages.py -k every_page
+
 .PHONY: crash-test
 crash-test: $(DEV)  ## Kill a process at every commit of every workflow shape (slow)
 	$(BIN)/python -m tests.crash.full

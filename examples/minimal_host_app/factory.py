@@ -14,7 +14,7 @@ from typing import Any
 from flask import Flask
 
 from flask_squidmesh import sqlite
-from minimal_host_app import commands, refusals, views
+from minimal_host_app import commands, people, refusals, views
 from minimal_host_app.background import celery_init_app
 from minimal_host_app.extensions import db, migrate, squidmesh
 from minimal_host_app.settings import DEFAULTS
@@ -41,6 +41,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     celery_init_app(app)
     squidmesh.init_app(app)
     views.init_app(app)
+    people.init_app(app)
     refusals.init_app(app)
     commands.init_app(app, create_app)
     with app.app_context():

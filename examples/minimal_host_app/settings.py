@@ -9,5 +9,9 @@ DEFAULTS = {
     "DATABASE_URL": NO_DATABASE,
     "BROKER_URL": NO_BROKER,
     "GATEWAY_URL": "http://127.0.0.1:8765/charges",
+    # By name, of those in `people.py`. Without them, or without a SECRET_KEY, nobody can log in.
+    "PASSWORDS": {},
+    "SESSION_COOKIE_SAMESITE": "Lax",
+    "SQUIDMESH_DASHBOARD": True,
     "SQUIDMESH_WORKFLOWS": ["minimal_host_app.workflows"],
 }

@@ -1,7 +1,8 @@
 """One Chromium per session, one context per test; nothing may be said on its console.
 
-The Content-Security-Policy is active. Pictures go to the folder in the
-environment variable `PICTURES`, and nowhere without it.
+The Content-Security-Policy is active. Pictures of all pages go to the folder in
+the environment variable `PICTURES`, those that the documentation shows to the one
+in `DOCS_PICTURES`, and nowhere without.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from flask_squidmesh import SquidMesh
 from tests.browser.host import db, make_app, served
+from tests.browser.pictures import IN_DOCS, keep_for_docs
 from tools.find_chromium import find_chromium
 
 # What Chromium does for itself would be refused by a closed network, and be said on the console.
@@ -94,11 +96,12 @@ def host(tmp_path: Path) -> Iterator[Host]:
 def visit(browser: Browser, host: Host) -> Iterator[Callable[..., Person]]:
     """Let somebody log in: `visit("ada", viewport=PHONE, java_script_enabled=False)`.
 
-    Afterwards nobody's console has a word on it, and no request has left the host.
+    Without a name they only open the dashboard, at `path`. Afterwards nobody's
+    console has a word on it, and no request has left the host.
     """
     people: list[Person] = []
 
-    def log_in(name: str, **options: Any) -> Person:
+    def log_in(name: str | None = None, *, path: str = "", **options: Any) -> Person:
         options.setdefault("viewport", DESKTOP)
         context = browser.new_context(**options)
         context.set_default_timeout(10_000)
@@ -107,7 +110,7 @@ def visit(browser: Browser, host: Host) -> Iterator[Callable[..., Person]]:
         context.on("request", lambda request: person.asked.append(request.url))
         context.on("console", lambda message: person.said.append(message.text))
         context.on("weberror", lambda error: person.said.append(str(error.error)))
-        person.page.goto(f"{host.address}/as/{name}")
+        person.page.goto(f"{host.dashboard}{path}" if name is None else f"{host.address}/as/{name}")
         return person
 
     yield log_in
@@ -126,10 +129,11 @@ def visit(browser: Browser, host: Host) -> Iterator[Callable[..., Person]]:
 @pytest.fixture
 def picture() -> Callable[[Page, str], None]:
     """Keep a picture of a page under a name, where the environment asks for it."""
-    folder = os.environ.get("PICTURES")
 
     def take(page: Page, name: str) -> None:
-        if folder is not None:
+        if folder := os.environ.get("PICTURES"):
             page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+        if (folder := os.environ.get("DOCS_PICTURES")) and name in IN_DOCS:
+            keep_for_docs(page, Path(folder) / f"{name}.png")
 
     return take

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask, redirect, session
 from flask_sqlalchemy import SQLAlchemy
@@ -27,8 +27,13 @@ from flask_squidmesh import (
     step,
     wait,
 )
+from flask_squidmesh.clock import FrozenClock
+from flask_squidmesh.current import state
 from flask_squidmesh.definition.workflow import WorkflowType
 from flask_squidmesh.types import Run
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 ALL: Final = frozenset(
     f"runs:{verb}" for verb in ("list", "read", "payload", "start", "approve", "reject", "unblock")
@@ -44,18 +49,28 @@ PEOPLE: Final = {
 }
 
 
+def take(seconds: float) -> None:
+    """Let this step have taken a while, where a test has made the time its own."""
+    clock = state().clock
+    if isinstance(clock, FrozenClock):
+        clock.advance(seconds=seconds)
+
+
 def note(**_inputs: Any) -> dict[str, str]:
     """Do what a step that always succeeds does."""
+    take(0.18)
     return {"noted": "yes"}
 
 
 def decline(**_inputs: Any) -> None:
     """Do what a step that fails for good does."""
+    take(1.2)
     raise StepFailed("the card was declined", code="card_declined", details={"attempts": 3})
 
 
 def stumble(**_inputs: Any) -> None:
     """Do what a step does whose other end is away."""
+    take(5.0)
     raise ConnectionError("the gateway does not answer")
 
 
@@ -101,7 +116,7 @@ class Sync(Workflow):
 
 
 class Settlement(Workflow):
-    """Wait for a day, then for a person who says that the work may go on."""
+    """Wait for a person who says that the work may go on, then for a day."""
 
     settlement = manual()
 
@@ -166,10 +181,22 @@ def make_app(url: str, **config: Any) -> tuple[Flask, SquidMesh]:
     return app, squidmesh
 
 
+def whole(app: Flask) -> WSGIApplication:
+    """Let each answer be complete before it is sent.
+
+    The development server leaves the file of one open whose browser has hung up meanwhile.
+    """
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return Response.from_app(app, environ, buffered=True)(environ, start_response)
+
+    return answer
+
+
 @contextmanager
 def served(app: Flask) -> Iterator[str]:
     """Serve *app* on a free port of this host; yield its address, without a slash at the end."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server = make_server("127.0.0.1", 0, whole(app), threaded=True)
     thread = threading.Thread(target=server.serve_forever, name="browser-host")
     thread.start()
     try:

@@ -83,7 +83,7 @@ def test_workflows_show_their_triggers_and_next_times(dashboard):
     dashboard.order()
     order = dashboard.get("/workflows/order")
     (row,) = order.texts("#versions-table tbody tr")
-    assert row.startswith("7 new runs follow this one 20")
+    assert row.startswith("7 · new runs follow this one 20")
     assert "#versions-table" not in dashboard.get("/workflows/parallel")
     assert "it goes on to cool_down (waits 1 min), then ship" in order.text("#steps-table")
     assert Daily.definition.fingerprint in page.html
