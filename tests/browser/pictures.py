@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image
 from playwright.sync_api import Page
@@ -30,8 +30,8 @@ def keep_for_docs(page: Page, path: Path) -> None:
     width = min(_WIDTH, usual["width"])
     page.set_viewport_size({"width": width, "height": usual["height"]})
     height = page.evaluate("document.documentElement.scrollHeight")
-    shown = {"x": 0, "y": 0, "width": width, "height": min(height, IN_DOCS[path.stem])}
-    taken = page.screenshot(full_page=True, clip=shown)  # type: ignore[arg-type]  # floats, it says
+    shown: Any = {"x": 0, "y": 0, "width": width, "height": min(height, IN_DOCS[path.stem])}
+    taken = page.screenshot(full_page=True, clip=shown)
     page.set_viewport_size(usual)
     path.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(io.BytesIO(taken)) as image:
