@@ -106,17 +106,19 @@ def rings(count=1):
     return [Ring(new_id(), "load") for _ in range(count)]
 
 
-def timed(call):
-    # What thousands of tests have left in the process may take a second to be looked through, and
-    # is no wait for a broker.
+@pytest.fixture(autouse=True)
+def no_collection_meanwhile():
+    """What thousands of tests have left may take a second to be looked through: no wait of ours."""
     gc.collect()
     gc.disable()
-    try:
-        started = time.perf_counter()
-        result = call()
-        return result, time.perf_counter() - started
-    finally:
-        gc.enable()
+    yield
+    gc.enable()
+
+
+def timed(call):
+    started = time.perf_counter()
+    result = call()
+    return result, time.perf_counter() - started
 
 
 @pytest.mark.parametrize("conf", [{}, LONG_FUSE], ids=["default", "long fuse"])

@@ -96,14 +96,16 @@ def test_connections_do_not_grow_while_the_broker_comes_and_goes(
     crew.start_worker()
     work_through(5)
     once = connections()
-    for _ in range(4):
+    for _ in range(5):
         broker.stop()
         left = squidmesh.start_run(Quick).id
         broker.start()
         # Nobody does anything about it: it is found when the broker is back.
         assert wait_for_end(left).status == "completed"
-    assert wait_until(lambda: connections() <= once + 1, timeout=15)
-    print(f"{once} connections before, {connections()} after four outages")
+    # What had no reason to connect before may have one now: the ticker's line and a child's. What
+    # an outage left behind would be five times there.
+    assert wait_until(lambda: connections() <= once + 3, timeout=15), (once, connections())
+    print(f"{once} connections before, {connections()} after five outages")
 
 
 def test_forks_leave_no_connections_behind(crew: Crew, environment: dict[str, str]):
