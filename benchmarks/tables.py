@@ -25,15 +25,13 @@ from multiprocessing.synchronize import Event
 from typing import Any, Final
 
 import sqlalchemy as sa
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
 
 from benchmarks import alone
 from benchmarks.report import Bar, Measure, Reading
+from benchmarks.schema import migrate
 from benchmarks.solo import FiveSteps, Solo, solo
 from flask_squidmesh import Retry, RetryStep, StepContext, Workflow, complete, manual, step, wait
 from flask_squidmesh.clock import wait_until
-from flask_squidmesh.store.migrations.folder import revisions
 from tests.support.postgres import postgres_server
 
 WIDE: Final = ("runs", "step_runs", "attempts")
@@ -94,16 +92,6 @@ def _finish(here: Solo) -> None:
         here.deliver(ring.run_id, ring.step)
 
 
-def migrate(connection: sa.Connection) -> None:
-    """Make the tables as a host's migrations do, with the parameters of their storage."""
-    with connection.begin(), Operations.context(MigrationContext.configure(connection)):
-        for revision in revisions():
-            module: dict[str, Any] = {}
-            source = compile(revision.render(None), revision.file_name, "exec")
-            exec(source, module)  # noqa: S102  # it is a program to be run
-            module["upgrade"]()
-
-
 def read(connection: sa.Connection) -> Mapping[str, Any]:
     """Return the statistics of our tables, by their short names."""
     rows = connection.execute(_STATISTICS).all()
@@ -122,7 +110,7 @@ def take(*, full: bool) -> Iterator[Reading]:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as apart:
             apart.execute(sa.text("ALTER SYSTEM SET autovacuum_naptime = 10"))
             apart.execute(sa.text("SELECT pg_reload_conf()"))
-        migrate(connection)
+        migrate(engine)
         context = multiprocessing.get_context("spawn")
         ended = context.Event()
         workers = [context.Process(target=work, args=(server.url(), ended)) for _ in range(2)]
