@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 
 from flask_squidmesh.config import Settings
 from flask_squidmesh.current import Actor, AppState, state
@@ -150,67 +150,29 @@ def list_runs(
     return engine.list_runs(workflow=name, status=status, trigger=trigger, limit=limit, after=after)
 
 
-def unblock_run(
-    run_id: str,
-    *,
-    actor: Actor | None = None,
-    comment: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    idempotency_key: str | None = None,
-    at: tuple[str, int] | None = None,
-) -> Run:
+class Answer(TypedDict, total=False):
+    """What may be said with an answer; `at` is the step and visit that it is an answer to."""
+
+    actor: Actor | None
+    comment: str | None
+    metadata: Mapping[str, Any] | None
+    idempotency_key: str | None
+    at: tuple[str, int] | None
+
+
+def unblock_run(run_id: str, **said: Unpack[Answer]) -> Run:
     """Let a run go on that stands at a pause."""
-    return _resolve(
-        run_id,
-        "unblock",
-        actor=actor,
-        comment=comment,
-        metadata=metadata,
-        idempotency_key=idempotency_key,
-        at=at,
-    )
+    return _resolve(run_id, "unblock", **said)
 
 
-def approve_run(
-    run_id: str,
-    *,
-    actor: Actor | None = None,
-    comment: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    idempotency_key: str | None = None,
-    at: tuple[str, int] | None = None,
-) -> Run:
+def approve_run(run_id: str, **said: Unpack[Answer]) -> Run:
     """Approve a run that stands at an approval."""
-    return _resolve(
-        run_id,
-        "approve",
-        actor=actor,
-        comment=comment,
-        metadata=metadata,
-        idempotency_key=idempotency_key,
-        at=at,
-    )
+    return _resolve(run_id, "approve", **said)
 
 
-def reject_run(
-    run_id: str,
-    *,
-    actor: Actor | None = None,
-    comment: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    idempotency_key: str | None = None,
-    at: tuple[str, int] | None = None,
-) -> Run:
+def reject_run(run_id: str, **said: Unpack[Answer]) -> Run:
     """Reject a run that stands at an approval."""
-    return _resolve(
-        run_id,
-        "reject",
-        actor=actor,
-        comment=comment,
-        metadata=metadata,
-        idempotency_key=idempotency_key,
-        at=at,
-    )
+    return _resolve(run_id, "reject", **said)
 
 
 def cancel_run(
@@ -295,7 +257,7 @@ def list_waiting(*, limit: int = 50, after: str | None = None) -> WaitingPage:
     return state().engine().list_waiting(limit=limit, after=after)
 
 
-def _resolve(run_id: str, verb: Verb, **said: Any) -> Run:
+def _resolve(run_id: str, verb: Verb, **said: Unpack[Answer]) -> Run:
     current = state()
     run, news = current.engine().resolve(run_id, verb, **said)
     current.announce(news)

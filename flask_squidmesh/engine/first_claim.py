@@ -13,7 +13,7 @@ from datetime import timedelta
 from flask_squidmesh.definition import documents
 from flask_squidmesh.definition.code import WorkflowCode
 from flask_squidmesh.engine.memory import Held, Memory
-from flask_squidmesh.engine.news import News, Notice
+from flask_squidmesh.engine.news import News, Notice, about
 from flask_squidmesh.engine.runtime import Runtime, worker_name
 from flask_squidmesh.lifecycle.states import RunStatus, StepRunStatus
 from flask_squidmesh.store import claiming, prepared
@@ -95,13 +95,7 @@ def _branch(run_id: str, step: str, found: FirstClaim, worker: str) -> Branch:
 
 def _news(held: Held, found: FirstClaim) -> News:
     run, branch = held.run, held.branch
-    common = {
-        "run_id": run.id,
-        "workflow": run.workflow,
-        "trigger": run.trigger,
-        "status": RunStatus.RUNNING.value,
-        "current_step": branch.step,
-    }
+    common = about(run, RunStatus.RUNNING, current_step=branch.step)
     started = Notice("step_started", {**common, "step": branch.step, "attempt": branch.attempt})
     if found.before == RunStatus.RUNNING:
         return News(notices=(started,))

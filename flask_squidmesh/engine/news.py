@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from flask_squidmesh.lifecycle.states import RunStatus
+from flask_squidmesh.store.runs import RunRow
+
 
 @dataclass(frozen=True, slots=True)
 class Ring:
@@ -27,6 +30,17 @@ class Notice:
 
     name: str
     values: Mapping[str, object]
+
+
+def about(run: RunRow, status: RunStatus, *, current_step: str | None) -> dict[str, object]:
+    """Return what every notice about *run* says, as the run stands after the commit."""
+    return {
+        "run_id": run.id,
+        "workflow": run.workflow,
+        "trigger": run.trigger,
+        "status": status.value,
+        "current_step": current_step,
+    }
 
 
 @dataclass(frozen=True, slots=True)

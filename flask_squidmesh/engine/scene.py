@@ -9,7 +9,7 @@ from typing import Any, Final
 from flask_squidmesh.definition.spec import Definition
 from flask_squidmesh.engine.idempotency import Asked
 from flask_squidmesh.engine.memory import Memory
-from flask_squidmesh.engine.news import News, Notice, Ring, together
+from flask_squidmesh.engine.news import News, Notice, Ring, about, together
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.lifecycle.facts import ENDED, Error
 from flask_squidmesh.lifecycle.states import RunStatus
@@ -102,13 +102,7 @@ class Scene:
 
     def news(self) -> News:
         """Return what is to be told once the transaction is committed."""
-        common = {
-            "run_id": self.run.id,
-            "workflow": self.run.workflow,
-            "trigger": self.run.trigger,
-            "status": self.status.value,
-            "current_step": self._current_step(),
-        }
+        common = about(self.run, self.status, current_step=self._current_step())
         notices = [Notice(name, {**common, **values}) for name, values in self._notices]
         notices += [Notice("run_dispatched", common) for ring in self.rings if ring.at is None]
         told = News(tuple(self.rings), tuple(notices))

@@ -23,7 +23,7 @@ from flask_squidmesh.definition.spec import COMPLETE
 from flask_squidmesh.engine.apply import apply
 from flask_squidmesh.engine.claim import load_memory
 from flask_squidmesh.engine.memory import Held, Memory, Settled
-from flask_squidmesh.engine.news import News, Notice, Ring
+from flask_squidmesh.engine.news import News, Notice, Ring, about
 from flask_squidmesh.engine.runtime import Runtime, worker_name
 from flask_squidmesh.engine.scene import GRACES, Scene
 from flask_squidmesh.lifecycle import effects as do
@@ -112,13 +112,7 @@ class Written:
     def _notices(self) -> Iterator[Notice]:
         run, ended, claimed = self.plan.held.run, self.plan.held.branch, self.passed.claimed
         now = self.passed.now
-        common = {
-            "run_id": run.id,
-            "workflow": run.workflow,
-            "trigger": run.trigger,
-            "status": RunStatus.RUNNING.value,
-            "current_step": None,
-        }
+        common = about(run, RunStatus.RUNNING, current_step=None)
         duration = (now - (ended.started_at or now)).total_seconds()
         of_ended = {"step": ended.step, "attempt": ended.attempt, "duration": duration}
         yield Notice("step_completed", {**common, **of_ended})

@@ -13,7 +13,7 @@ from flask_squidmesh.definition.payload import load_payload
 from flask_squidmesh.definition.spec import COMPLETE, Definition
 from flask_squidmesh.engine import idempotency
 from flask_squidmesh.engine.inspect import load_run
-from flask_squidmesh.engine.news import News, Notice, Ring
+from flask_squidmesh.engine.news import News, Notice, Ring, about
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.engine.scene import GRACES
 from flask_squidmesh.engine.spread import spread
@@ -295,13 +295,8 @@ def _new_run(definition: Definition, row: RunRow) -> Run:
 
 
 def _news(definition: Definition, row: RunRow, rung: Sequence[str]) -> News:
-    values = {
-        "run_id": row.id,
-        "workflow": row.workflow,
-        "trigger": row.trigger,
-        "status": RunStatus.PENDING.value,
-        "current_step": definition.entry_steps[0] if definition.mode == "transition" else None,
-    }
+    first = definition.entry_steps[0] if definition.mode == "transition" else None
+    values = about(row, RunStatus.PENDING, current_step=first)
     notices = [Notice("run_created", values)]
     if row.replayed_from_run_id is not None:
         notices.append(Notice("run_replayed", values))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flask_squidmesh.engine.memory import Held, Settled
-from flask_squidmesh.engine.news import News, Notice
+from flask_squidmesh.engine.news import News, Notice, about
 from flask_squidmesh.engine.runtime import Runtime, worker_name
 from flask_squidmesh.lifecycle import effects as do
 from flask_squidmesh.lifecycle.decide import decide
@@ -39,8 +39,6 @@ class Plan:
 
     def carry_out(self, through: transaction.Connection | prepared.Alone) -> Written | None:
         """Settle in one statement; None means that nothing was done."""
-        if not prepared.is_possible(through):
-            return None
         ending = straight.Ending(self.held.branch, self.held.memory.ordinal + 1, self.output)
         at = self.runtime.clock.frozen_at
         if self.move is None:
@@ -118,13 +116,7 @@ class Written:
     def _news(self) -> News:
         run, ended, claimed = self.plan.held.run, self.plan.held.branch, self.claimed
         status = RunStatus.COMPLETED if claimed is None else RunStatus.RUNNING
-        common = {
-            "run_id": run.id,
-            "workflow": run.workflow,
-            "trigger": run.trigger,
-            "status": status.value,
-            "current_step": None if claimed is None else claimed.step,
-        }
+        common = about(run, status, current_step=None if claimed is None else claimed.step)
         duration = (self.now - (ended.started_at or self.now)).total_seconds()
         of_ended = {**common, "step": ended.step, "attempt": ended.attempt, "duration": duration}
         completed = Notice("step_completed", of_ended)
@@ -139,7 +131,11 @@ def plan(
     runtime: Runtime, held: Held, outcome: Outcome, output: str | None, *, go_on: bool
 ) -> Plan | None:
     """Return the straight settlement of *outcome* if there is one, None otherwise."""
-    if held.definition.mode != "transition" or not isinstance(outcome, Succeeded):
+    if (
+        held.definition.mode != "transition"
+        or not isinstance(outcome, Succeeded)
+        or not prepared.is_possible(runtime.database)
+    ):
         return None
     branch = held.branch
     facts = Facts(

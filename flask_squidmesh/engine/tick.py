@@ -15,7 +15,7 @@ from typing import Final
 
 from flask_squidmesh.engine import schedule
 from flask_squidmesh.engine.expire import abandon
-from flask_squidmesh.engine.news import NOTHING, News, Notice, Ring, together
+from flask_squidmesh.engine.news import NOTHING, News, Notice, Ring, about, together
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.engine.scene import GRACES, Scene
 from flask_squidmesh.lifecycle.states import StepRunStatus
@@ -105,14 +105,8 @@ def _dispatched(
         except (LookupError, TypeError, ValueError):
             # Of another release, perhaps: it is rung for whoever can read it, and nobody told.
             continue
-        values = {
-            "run_id": run.id,
-            "workflow": run.workflow,
-            "trigger": run.trigger,
-            "status": state.status.value,
-            "current_step": None if is_shared else branch.step,
-        }
-        yield Notice("run_dispatched", values)
+        step = None if is_shared else branch.step
+        yield Notice("run_dispatched", about(run, state.status, current_step=step))
 
 
 def _expire_all(runtime: Runtime, silent: Sequence[Branch]) -> list[News]:

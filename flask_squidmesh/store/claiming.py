@@ -29,8 +29,8 @@ from flask_squidmesh.lifecycle.states import (
     StepRunEvent,
     StepRunStatus,
 )
-from flask_squidmesh.store.models import UtcDateTime, branches, run_states, runs
-from flask_squidmesh.store.prepared import Alone, Prepared, fixed
+from flask_squidmesh.store.models import branches, run_states, runs
+from flask_squidmesh.store.prepared import Alone, Prepared, fixed, moment
 
 _CLAIMED: Final = STEP_RUN[(StepRunStatus.PENDING, StepRunEvent.CLAIM)]
 _STARTED: Final = RUN[(RunStatus.PENDING, RunEvent.START)]
@@ -71,14 +71,13 @@ def _is_untried(run: sa.FromClause) -> sa.ColumnElement[bool]:
 
 
 def _locked() -> sa.CTE:
-    time = sa.func.coalesce(sa.bindparam("at", type_=UtcDateTime), sa.func.clock_timestamp())
     known = sa.bindparam("fingerprints", type_=postgresql.ARRAY(sa.Text))
     claimable = (fixed(RunStatus.PENDING.value), fixed(RunStatus.RUNNING.value))
     return (
         sa.select(
             run_states.c.run_id,
             run_states.c.status.label("before"),
-            sa.type_coerce(time, UtcDateTime).label("now"),
+            moment().label("now"),
             runs.c.fingerprint,
             runs.c.trigger,
             runs.c.payload,

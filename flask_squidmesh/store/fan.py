@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql
 from flask_squidmesh.lifecycle.states import StepRunStatus
 from flask_squidmesh.store.branches import Branch, insert
 from flask_squidmesh.store.models import branches
+from flask_squidmesh.store.prepared import insertion
 
 _MANY: Final = 50
 _OWN: Final = ("slot", "step", "due_at", "rung_at")
@@ -40,7 +41,7 @@ def _statement() -> sa.Insert:
     for field in fields(Branch):
         if field.name not in _OWN:
             values[field.name] = sa.bindparam(field.name, type_=branches.c[field.name].type)
-    return sa.insert(branches).from_select(list(values), sa.select(*values.values()))
+    return insertion(branches, values)
 
 
 _INSERT: Final = _statement()

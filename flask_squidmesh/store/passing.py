@@ -17,7 +17,6 @@ refuses it, and nothing is done.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -38,14 +37,13 @@ from flask_squidmesh.lifecycle.states import (
 from flask_squidmesh.store import dialect
 from flask_squidmesh.store.branches import Branch
 from flask_squidmesh.store.models import (
-    UtcDateTime,
     attempts,
     branches,
     joins,
     run_states,
     step_runs,
 )
-from flask_squidmesh.store.prepared import Alone, Prepared, fixed
+from flask_squidmesh.store.prepared import Alone, Prepared, fixed, insertion, moment
 
 _PENDING: Final = StepRunStatus.PENDING.value
 _RUNNING: Final = StepRunStatus.RUNNING.value
@@ -208,11 +206,10 @@ def _ended(held: sa.CTE, following: sa.CTE) -> sa.CTE:
     # What the statement sees, while `counted` has what was found once the lock was there.
     seen = sa.select(joins.c.missing).where(at_join).scalar_subquery()
     last = sa.select(sa.func.max(attempts.c.ordinal)).where(_of_run(attempts)).scalar_subquery()
-    time = sa.func.coalesce(sa.bindparam("at", type_=UtcDateTime), sa.func.clock_timestamp())
     return (
         sa.select(
             *held.c,
-            sa.type_coerce(time, UtcDateTime).label("now"),
+            moment().label("now"),
             (sa.func.coalesce(last, fixed(0)) + seen - counted.c.missing).label("ordinal"),
             # From one place with the run's id, or it would be looked for among all branches.
             following.c.slot.label("next_slot"),
@@ -272,11 +269,7 @@ def _pass_on(*, named: bool) -> Prepared:
         .select_from(ended.join(taken, sa.true()))
         .add_cte(
             gone.cte("gone"),
-            _insert(attempts, attempt).cte("attempt"),
-            _insert(step_runs, step_run).cte("step_run"),
+            insertion(attempts, attempt).cte("attempt"),
+            insertion(step_runs, step_run).cte("step_run"),
         )
     )
-
-
-def _insert(table: sa.Table, values: Mapping[str, sa.ColumnElement[Any]]) -> sa.Insert:
-    return sa.insert(table).from_select(list(values), sa.select(*values.values()))

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from flask_squidmesh.store import transaction
+from flask_squidmesh.store.models import UtcDateTime
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,20 @@ def is_possible(database: sa.Engine | sa.Connection | Alone) -> bool:
 def fixed(value: str | int) -> sa.ColumnElement[Any]:
     """Return a number, or a word of ours such as a status, as a part of the statement's text."""
     return sa.literal_column(str(value) if isinstance(value, int) else f"'{value}'")
+
+
+def moment() -> sa.ColumnElement[datetime]:
+    """Return the time of a statement: what is bound as `at`, or the database's when that is None.
+
+    `clock_timestamp()` and not `now()`, which is when the transaction began.
+    """
+    at = sa.bindparam("at", type_=UtcDateTime)
+    return sa.type_coerce(sa.func.coalesce(at, sa.func.clock_timestamp()), UtcDateTime)
+
+
+def insertion(table: sa.Table, values: Mapping[str, sa.ColumnElement[Any]]) -> sa.Insert:
+    """Return the insertion of the rows that *values*, by column, are found to have."""
+    return sa.insert(table).from_select(list(values), sa.select(*values.values()))
 
 
 class Prepared:

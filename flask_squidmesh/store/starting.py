@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from flask_squidmesh.lifecycle.states import RunStatus, StepRunStatus
-from flask_squidmesh.store.models import UtcDateTime, branches, run_states, runs
-from flask_squidmesh.store.prepared import Alone, Prepared, fixed
+from flask_squidmesh.store.models import branches, run_states, runs
+from flask_squidmesh.store.prepared import Alone, Prepared, fixed, insertion, moment
 
 _GIVEN: Final = (
     "id",
@@ -49,11 +49,10 @@ class NewRun:
 
 
 def _statement() -> sa.Select[Any]:
-    time = sa.func.coalesce(sa.bindparam("at", type_=UtcDateTime), sa.func.clock_timestamp())
     given = [sa.bindparam(name, type_=runs.c[name].type) for name in _GIVEN]
     run = (
         postgresql.insert(runs)
-        .from_select([*_GIVEN, "created_at"], sa.select(*given, time))
+        .from_select([*_GIVEN, "created_at"], sa.select(*given, moment()))
         .on_conflict_do_nothing()
         .returning(runs.c.id, runs.c.workflow, runs.c.trigger, runs.c.created_at.label("now"))
         .cte("run")
@@ -85,8 +84,8 @@ def _statement() -> sa.Select[Any]:
         "touched_at": now,
     }
     return sa.select(now).add_cte(
-        sa.insert(run_states).from_select(list(state), sa.select(*state.values())).cte("state"),
-        sa.insert(branches).from_select(list(branch), sa.select(*branch.values())).cte("branch"),
+        insertion(run_states, state).cte("state"),
+        insertion(branches, branch).cte("branch"),
     )
 
 

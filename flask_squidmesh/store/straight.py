@@ -31,8 +31,8 @@ from flask_squidmesh.lifecycle.states import (
     StepRunStatus,
 )
 from flask_squidmesh.store.branches import Branch
-from flask_squidmesh.store.models import UtcDateTime, attempts, branches, run_states, step_runs
-from flask_squidmesh.store.prepared import Alone, Prepared, fixed
+from flask_squidmesh.store.models import attempts, branches, run_states, step_runs
+from flask_squidmesh.store.prepared import Alone, Prepared, fixed, insertion, moment
 
 _RUNNING: Final = fixed(StepRunStatus.RUNNING.value)
 
@@ -47,9 +47,8 @@ class Ending:
 
 
 def _locked() -> sa.CTE:
-    time = sa.func.coalesce(sa.bindparam("at", type_=UtcDateTime), sa.func.clock_timestamp())
     return (
-        sa.select(run_states.c.run_id, sa.type_coerce(time, UtcDateTime).label("now"))
+        sa.select(run_states.c.run_id, moment().label("now"))
         .where(
             run_states.c.run_id == sa.bindparam("in_run_id"),
             run_states.c.status == fixed(RunStatus.RUNNING.value),
@@ -99,8 +98,8 @@ def _history(moved: sa.CTE) -> tuple[sa.Insert, sa.Insert]:
         "finished_at": moved.c.now,
     }
     return (
-        sa.insert(attempts).from_select(list(attempt), sa.select(*attempt.values())),
-        sa.insert(step_runs).from_select(list(step_run), sa.select(*step_run.values())),
+        insertion(attempts, attempt),
+        insertion(step_runs, step_run),
     )
 
 
