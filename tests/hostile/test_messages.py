@@ -63,11 +63,14 @@ def envelope(body: bytes, **properties: Any) -> str:
     )
 
 
+HARM = "squidmesh-was-here"
+
+
 class Bomb:
-    """Does harm when it is unpickled."""
+    """Leaves a file where the worker runs when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (Path("/tmp/squidmesh-was-here"),))  # noqa: S108  # never made
+        return (Path.touch, (Path(HARM),))
 
 
 BODIES = {
@@ -104,7 +107,9 @@ BODIES = {
 }
 
 
-def test_worker_survives_every_forged_message(crew: Crew, broker_url: str):
+def test_worker_survives_every_forged_message(
+    crew: Crew, broker_url: str, request: pytest.FixtureRequest
+):
     worker = crew.start_worker()
     before = wait_for_end(squidmesh.start_run(Quick).id)
     with redis.Redis.from_url(broker_url) as client:
@@ -115,6 +120,7 @@ def test_worker_survives_every_forged_message(crew: Crew, broker_url: str):
     assert {run.status for run in after} == {"completed"}
     assert worker.is_running()
     assert worker.terminate() == 0
+    assert not (request.config.rootpath / HARM).exists()
 
 
 def test_bytes_that_are_no_message_end_the_process_and_lose_nothing(crew: Crew, broker_url: str):
