@@ -18,6 +18,7 @@ from flask_squidmesh.dispatch.contexts import find_app, working_for
 from flask_squidmesh.dispatch.doorbell import doorbell_of
 from flask_squidmesh.dispatch.shutdown import is_being_ended
 from flask_squidmesh.dispatch.trouble import Trouble, described
+from flask_squidmesh.engine.news import Ring
 from flask_squidmesh.ids import parse_id
 
 logger = logging.getLogger(__name__)
@@ -33,32 +34,60 @@ def run_step(app: Flask, run_id: str, step: str) -> str:
 
     Returns the engine's word for what happened, such as `"executed"`.
     """
-    state = state_of(app)
-    doorbell = doorbell_of(app)
-    doorbell.traffic += 1
-    closing = doorbell.closing
-    ends = state.clock.monotonic() + state.settings.inline_budget
+    return _Shift(app).run_step(run_id, step)
 
-    def may_continue() -> bool:
-        if closing is not None and closing.is_set():
+
+class _Shift:
+    """What one message may take of a worker: the time until it gives way to the next."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._state = state_of(app)
+        self._doorbell = doorbell_of(app)
+        self._closing = self._doorbell.closing
+        self._ends = self._state.clock.monotonic() + self._state.settings.inline_budget
+
+    def run_step(self, run_id: str, step: str) -> str:
+        self._doorbell.traffic += 1
+        with working_for(self._app):
+            return self._state.engine().deliver(
+                run_id,
+                step,
+                may_continue=self._may_continue,
+                after_commit=self._state.announce,
+                is_ending=self._is_ending,
+            )
+
+    def take_waiting(self) -> Ring | None:
+        """Return a run that waits and may be executed in this shift; one too many is rung for.
+
+        So no fewer workers are at it than were woken. With a budget of 0 a message
+        is about one step and nothing else.
+        """
+        if not self._state.settings.inline_budget:
+            return None
+        with working_for(self._app):
+            waiting = self._state.engine().take_waiting()
+            if waiting is None or self._may_continue():
+                return waiting
+            self._doorbell.ring([waiting])
+            return None
+
+    def _may_continue(self) -> bool:
+        if self._closing is not None and self._closing.is_set():
             return False
-        return state.clock.monotonic() < ends
+        return self._state.clock.monotonic() < self._ends
 
-    def is_ending() -> bool:
-        return (closing is not None and closing.is_set()) or is_being_ended()
-
-    with working_for(app):
-        return state.engine().deliver(
-            run_id,
-            step,
-            may_continue=may_continue,
-            after_commit=state.announce,
-            is_ending=is_ending,
-        )
+    def _is_ending(self) -> bool:
+        return (self._closing is not None and self._closing.is_set()) or is_being_ended()
 
 
 def receive_run_step(celery: Any, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
-    """Act on a `squidmesh.run_step` message that arrived through *celery*."""
+    """Act on a `squidmesh.run_step` message that arrived through *celery*.
+
+    Afterwards runs that nobody has begun are executed, if there are any, as
+    long as the message may take.
+    """
     app = _find_app(celery)
     if app is None:
         return
@@ -66,15 +95,20 @@ def receive_run_step(celery: Any, args: Sequence[object], kwargs: Mapping[str, o
     if named is None:
         doorbell_of(app).malformed.arose("ignoring a message that names no run and step")
         return
+    shift, failing = _Shift(app), doorbell_of(app).failing
     run_id, step = named
-    failing = doorbell_of(app).failing
     try:
-        said = run_step(app, run_id, step)
+        while True:
+            said = shift.run_step(run_id, step)
+            logger.debug("step %s of run %s: %s", step, run_id, said)
+            waiting = shift.take_waiting()
+            if waiting is None:
+                break
+            run_id, step = waiting.run_id, waiting.step
     except Exception as error:  # noqa: BLE001  # the message is used up; the ticker sends another
         failing.arose("step %s of run %s was not finished: %s", step, run_id, described(error))
     else:
         failing.passed("messages are acted upon again")
-        logger.debug("step %s of run %s: %s", step, run_id, said)
 
 
 def receive_tick(celery: Any) -> None:

@@ -85,7 +85,7 @@ class Line:
         self._open()
         try:
             if self._probe is None:
-                self._probe = self._connection.channel()
+                self._probe = self._open_probe()
             declared = self._probe.queue_declare(queue=self._queue, passive=True)
             return int(declared.message_count)
         except self._connection.channel_errors as error:
@@ -100,6 +100,12 @@ class Line:
         except Exception:
             self.close()
             raise
+
+    def _open_probe(self) -> Any:
+        """Return a channel to ask through: where refusals close it, one of its own."""
+        usual = self._connection.default_channel
+        # On virtual transports a channel is a connection, and nothing closes it.
+        return usual if isinstance(usual, virtual.Channel) else self._connection.channel()
 
     def listeners(self) -> dict[str, tuple[str, ...]]:
         """Return the workers that answer within a second, with the queues they consume."""

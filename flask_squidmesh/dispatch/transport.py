@@ -25,6 +25,7 @@ from typing import Any, Final, TypeVar
 
 from flask_squidmesh.clock import Clock
 from flask_squidmesh.dispatch.breaker import Breaker
+from flask_squidmesh.dispatch.enough import Enough
 from flask_squidmesh.dispatch.line import Line
 from flask_squidmesh.dispatch.trouble import Trouble
 from flask_squidmesh.engine.news import Ring
@@ -68,9 +69,10 @@ class Transport:
         self._reset()
 
     def publish(self, rings: Sequence[Ring]) -> int:
-        """Send one message per ring; return how many the broker took.
+        """Send one message per ring; return for how many that is done.
 
-        What was not sent is left to the ticker. Never raises.
+        Done is also what needs no message, see `Enough`. What was not sent is
+        left to the ticker. Never raises.
         """
         deadline = self._clock.monotonic() + self._patience
         # So many that they fill the time are no failure: there is time left to say so.
@@ -80,7 +82,10 @@ class Transport:
             for sent in range(0, len(rings), TOGETHER):
                 if self._clock.monotonic() >= last_call:
                     return sent
-                line.send(rings[sent : sent + TOGETHER])
+                needed = self._enough.needed(rings[sent : sent + TOGETHER])
+                if needed:
+                    line.send(needed)
+                    self._enough.note(needed, line.depth)
             return len(rings)
 
         sent = (self._ask(send, deadline) or 0) if rings else 0
@@ -135,6 +140,7 @@ class Transport:
         self._given_up = None
         self._breaker = Breaker(self._clock, cooldown=self._cooldown)
         self._trouble = Trouble(logger)
+        self._enough = Enough(self._clock)
 
     def _ask(self, job: Callable[[Line], _T], deadline: float) -> _T | None:
         """Have the thread do *job* until *deadline*; None means that it did not succeed."""

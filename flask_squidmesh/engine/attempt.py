@@ -40,8 +40,9 @@ def deliver(
     """
     following = deque[str]() if then is None else then
     taking = take(runtime, run_id, step)
-    after_commit(taking.news)
     held = taking.held
+    runtime.backlog.heed(taking.word, None if held is None else held.branch)
+    after_commit(taking.news)
     while held is not None:
         # A fresh app context is a fresh host session: nothing leaks from step to step.
         with runtime.step_context(), runtime.executing.during(held):

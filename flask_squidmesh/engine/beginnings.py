@@ -37,10 +37,19 @@ class Beginnings:
 
     def with_step(self, step: str) -> Beginning:
         """Return the code of those that begin with *step* and claim it as usual."""
+        return self._known().get(step, {})
+
+    def named(self) -> tuple[list[str], list[str]]:
+        """Return the names of all of them, and those of the steps they begin with."""
+        known = self._known()
+        workflows = {code.definition.name for codes in known.values() for code in codes.values()}
+        return sorted(workflows), sorted(known)
+
+    def _known(self) -> dict[str, dict[str, WorkflowCode]]:
         # Classes are only ever added.
         if len(self._registry) != self._size:
             self._size, self._by_step = len(self._registry), self._look()
-        return self._by_step.get(step, {})
+        return self._by_step
 
     def _look(self) -> dict[str, dict[str, WorkflowCode]]:
         found: dict[str, dict[str, WorkflowCode]] = {}

@@ -70,6 +70,13 @@ class Engine:
             then=then,
         )
 
+    def take_waiting(self) -> Ring | None:
+        """Return a run that nobody has begun, if the last deliveries suggest that there are some.
+
+        It is a hint like a message, for `deliver`.
+        """
+        return self._runtime.backlog.take()
+
     def tick(self, *, limit: int = 500, backlog: int = 0) -> tuple[TickResult, News]:
         """Do one bounded round of the ticker, with *backlog* messages waiting in the queue."""
         return tick.tick(self._runtime, limit=limit, backlog=backlog)

@@ -17,11 +17,16 @@ from flask_squidmesh.store.runs import RunRow
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """A step that wants a worker: now (`at` is None), or once `at` has come."""
+    """A step that wants a worker: now (`at` is None), or once `at` has come.
+
+    With `begins` it is the step a run begins with, and one that workers who are
+    there for others find by themselves (`backlog`).
+    """
 
     run_id: str
     step: str
     at: datetime | None = None
+    begins: bool = False
 
 
 @dataclass(frozen=True, slots=True)

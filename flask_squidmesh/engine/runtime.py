@@ -17,6 +17,7 @@ from flask_squidmesh.definition import documents
 from flask_squidmesh.definition.code import WorkflowCode
 from flask_squidmesh.definition.registry import Registry
 from flask_squidmesh.definition.spec import Definition
+from flask_squidmesh.engine.backlog import Backlog
 from flask_squidmesh.engine.beginnings import Beginnings
 from flask_squidmesh.engine.memory import Held
 from flask_squidmesh.exceptions import RunNotFound
@@ -70,6 +71,7 @@ class Runtime:
     step_context: Callable[[], AbstractContextManager[object]]
     executing: Executing = field(default_factory=Executing)
     beginnings: Beginnings = field(init=False)
+    backlog: Backlog = field(init=False)
     next_look_at_cron: datetime = _LONG_AGO
     _definitions: dict[str, Definition] = field(default_factory=dict)
     _executable: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
@@ -78,6 +80,7 @@ class Runtime:
 
     def __post_init__(self) -> None:
         self.beginnings = Beginnings(self.registry)
+        self.backlog = Backlog(self.database, self.beginnings)
 
     @property
     def limits(self) -> Limits:

@@ -163,7 +163,10 @@ def _insert_at_once(
     if now is None:
         return None
     row = _row(request, now)
-    return _new_run(definition, row), _news(definition, row, definition.entry_steps)
+    is_found = definition.fingerprint in runtime.beginnings.with_step(new.step)
+    return _new_run(definition, row), _news(
+        definition, row, definition.entry_steps, begins=is_found
+    )
 
 
 def _insert(
@@ -294,12 +297,14 @@ def _new_run(definition: Definition, row: RunRow) -> Run:
     )
 
 
-def _news(definition: Definition, row: RunRow, rung: Sequence[str]) -> News:
+def _news(
+    definition: Definition, row: RunRow, rung: Sequence[str], *, begins: bool = False
+) -> News:
     first = definition.entry_steps[0] if definition.mode == "transition" else None
     values = about(row, RunStatus.PENDING, current_step=first)
     notices = [Notice("run_created", values)]
     if row.replayed_from_run_id is not None:
         notices.append(Notice("run_replayed", values))
-    rings = tuple(Ring(row.id, step) for step in rung)
+    rings = tuple(Ring(row.id, step, begins=begins) for step in rung)
     notices += [Notice("run_dispatched", values) for _ in rings]
     return News(rings, tuple(notices))

@@ -87,10 +87,16 @@ def _ring(
             queued_since=now - through_in,
         )
         rung = [branch for branch in taken if not ringing.is_queued(branch, now - through_in)]
-        rings = tuple(Ring(branch.run_id, branch.step) for branch in rung)
+        rings = tuple(_ring_for(runtime, branch) for branch in rung)
         return len(taken), News(rings, tuple(_dispatched(runtime, connection, rung)))
 
     return transaction.run(runtime.database, work)
+
+
+def _ring_for(runtime: Runtime, branch: Branch) -> Ring:
+    is_untried = branch.fencing_token == 0 and branch.status == StepRunStatus.PENDING
+    begins = is_untried and bool(runtime.beginnings.with_step(branch.step))
+    return Ring(branch.run_id, branch.step, begins=begins)
 
 
 def _dispatched(

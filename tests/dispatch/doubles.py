@@ -35,6 +35,10 @@ class EngineInMemory:
         self.renewals = 0
         self.lost: tuple[Ring, ...] = ()
         self.searches = 0
+        self.waiting: list[Ring] = []
+
+    def take_waiting(self) -> Ring | None:
+        return self.waiting.pop(0) if self.waiting else None
 
     def deliver(
         self,
