@@ -85,8 +85,12 @@ class Plan:
     def _memory(
         self, through: transaction.Connection | prepared.Alone, passed: passing.Passed
     ) -> Memory:
+        held, claimed = self.held, passed.claimed
+        if _sees_the_same(claimed, held):
+            return held.memory
+
         def load(connection: transaction.Connection) -> Memory:
-            return _memory(connection, self.held, passed.claimed)
+            return load_memory(connection, held.run, held.definition, claimed)
 
         if isinstance(through, prepared.Alone):
             return transaction.read(self.runtime.database, load)
@@ -262,6 +266,10 @@ def _go_on_in(scene: Scene, following: Scene, held: Held) -> None:
 
 def _memory(connection: transaction.Connection, held: Held, entered: Branch) -> Memory:
     """Return the run as the claimed branch sees it, which is mostly as the one before did."""
-    if entered.horizon == held.branch.horizon:
+    if _sees_the_same(entered, held):
         return held.memory
     return load_memory(connection, held.run, held.definition, entered)
+
+
+def _sees_the_same(entered: Branch, held: Held) -> bool:
+    return entered.horizon == held.branch.horizon

@@ -30,7 +30,7 @@ from flask_squidmesh.lifecycle.states import (
     StepRunStatus,
 )
 from flask_squidmesh.store.models import branches, run_states, runs
-from flask_squidmesh.store.prepared import Alone, Prepared, fixed, moment
+from flask_squidmesh.store.prepared import Alone, Prepared, fixed, is_keyed, moment, status_of
 
 _CLAIMED: Final = STEP_RUN[(StepRunStatus.PENDING, StepRunEvent.CLAIM)]
 _STARTED: Final = RUN[(RunStatus.PENDING, RunEvent.START)]
@@ -63,7 +63,7 @@ def _is_untried(run: sa.FromClause) -> sa.ColumnElement[bool]:
         branches.c.run_id == run.c.run_id,
         branches.c.slot == fixed(0),
         branches.c.step == sa.bindparam("in_step"),
-        branches.c.status == fixed(StepRunStatus.PENDING.value),
+        status_of(branches) == fixed(StepRunStatus.PENDING.value),
         branches.c.fencing_token == fixed(0),
         branches.c.attempt == fixed(0),
         branches.c.horizon == fixed(0),
@@ -93,7 +93,7 @@ def _locked() -> sa.CTE:
         .join(branches, _is_untried(run_states))
         .where(
             run_states.c.run_id == sa.bindparam("in_run_id"),
-            run_states.c.status.in_(claimable),
+            status_of(run_states).in_(claimable),
             runs.c.fingerprint == sa.any_(known),
         )
         .with_for_update(of=run_states)
@@ -105,7 +105,7 @@ def _statement() -> sa.Select[Any]:
     locked = _locked()
     claimed = (
         sa.update(branches)
-        .where(_is_untried(locked))
+        .where(is_keyed(branches, locked), _is_untried(locked))
         .values(
             status=fixed(_CLAIMED.value),
             attempt=fixed(1),
@@ -125,8 +125,8 @@ def _statement() -> sa.Select[Any]:
     started = (
         sa.update(run_states)
         .where(
-            run_states.c.run_id == claimed.c.run_id,
-            run_states.c.status == fixed(RunStatus.PENDING.value),
+            is_keyed(run_states, claimed),
+            status_of(run_states) == fixed(RunStatus.PENDING.value),
         )
         .values(
             status=fixed(_STARTED.value),

@@ -33,6 +33,7 @@ from flask_squidmesh.lifecycle.states import (
     RunStatus,
     StepRunEvent,
     StepRunStatus,
+    active,
 )
 from flask_squidmesh.store import dialect
 from flask_squidmesh.store.branches import Branch
@@ -43,10 +44,22 @@ from flask_squidmesh.store.models import (
     run_states,
     step_runs,
 )
-from flask_squidmesh.store.prepared import Alone, Prepared, fixed, insertion, moment
+from flask_squidmesh.store.prepared import (
+    Alone,
+    Prepared,
+    fixed,
+    insertion,
+    is_keyed,
+    moment,
+    status_of,
+)
 
 _PENDING: Final = StepRunStatus.PENDING.value
 _RUNNING: Final = StepRunStatus.RUNNING.value
+# The server expects one of two hundred rows to equal something it knows nothing of, and nearly all
+# to differ from it. Expecting many it reads them in their order and stops at the first; expecting
+# one it may collect and sort all the branches of a run, once for each of them.
+_NOT_PENDING: Final = tuple(fixed(other) for other in active(STEP_RUN) if other != _PENDING)
 _ENDING: Final = (
     *("run_id", "slot", "step", "visit", "attempt", "fencing_token", "horizon"),
     *("created_at", "started_at", "worker"),
@@ -153,7 +166,7 @@ def _found(part: sa.CTE) -> sa.ColumnElement[bool]:
 def _locked() -> sa.CTE:
     return (
         sa.select(run_states.c.run_id)
-        .where(_of_run(run_states), run_states.c.status == fixed(RunStatus.RUNNING.value))
+        .where(_of_run(run_states), status_of(run_states) == fixed(RunStatus.RUNNING.value))
         .with_for_update()
         .cte("locked")
     )
@@ -168,7 +181,7 @@ def _held(locked: sa.CTE) -> sa.CTE:
             _of_run(mine),
             mine.c.slot == sa.bindparam("in_slot"),
             mine.c.fencing_token == sa.bindparam("with_token"),
-            mine.c.status == fixed(_RUNNING),
+            status_of(mine) == fixed(_RUNNING),
         )
         .with_for_update()
         .cte("held")
@@ -178,7 +191,7 @@ def _held(locked: sa.CTE) -> sa.CTE:
 def _next(held: sa.CTE, *, named: bool) -> sa.CTE:
     other = branches.alias("other")
     query = sa.select(other.c.slot).where(
-        _found(held), _of_run(other), other.c.status == fixed(_PENDING)
+        _found(held), _of_run(other), status_of(other).not_in(_NOT_PENDING)
     )
     if named:
         query = query.where(
@@ -191,6 +204,11 @@ def _next(held: sa.CTE, *, named: bool) -> sa.CTE:
         ).order_by(other.c.slot)
     # A ticker that rings holds the row for a moment, and somebody frozen for ever.
     return query.limit(fixed(1)).with_for_update(skip_locked=True).cte("next")
+
+
+def _one(column: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
+    """Return the value of *column* in the only row of its part, null when there is none."""
+    return sa.select(column).scalar_subquery()
 
 
 def _ended(held: sa.CTE, following: sa.CTE) -> sa.CTE:
@@ -211,7 +229,6 @@ def _ended(held: sa.CTE, following: sa.CTE) -> sa.CTE:
             *held.c,
             moment().label("now"),
             (sa.func.coalesce(last, fixed(0)) + seen - counted.c.missing).label("ordinal"),
-            # From one place with the run's id, or it would be looked for among all branches.
             following.c.slot.label("next_slot"),
         )
         .select_from(held.join(following, sa.true()).join(counted, sa.true()))
@@ -225,21 +242,23 @@ def _pass_on(*, named: bool) -> Prepared:
     following = _next(held, named=named)
     ended = _ended(held, following)
     gone = sa.delete(branches).where(
-        branches.c.run_id == ended.c.run_id, branches.c.slot == ended.c.slot
+        is_keyed(branches, ended), branches.c.slot == sa.bindparam("in_slot")
     )
+    chosen: Any = branches.alias("chosen")
     claimed = (
-        sa.update(branches)
-        .where(branches.c.run_id == ended.c.run_id, branches.c.slot == ended.c.next_slot)
-        .returning(branches.c.step, *(branches.c[name] for name in (*_NUMBERS, *_TIMES)))
+        sa.update(chosen)
+        # Looked up before and not joined, or all branches of the run would be looked at.
+        .where(is_keyed(chosen, ended), chosen.c.slot == _one(ended.c.next_slot))
+        .returning(chosen.c.step, *(chosen.c[name] for name in (*_NUMBERS, *_TIMES)))
         .values(
             status=fixed(STEP_RUN[(StepRunStatus.PENDING, StepRunEvent.CLAIM)].value),
-            attempt=branches.c.attempt + fixed(1),
-            fencing_token=branches.c.fencing_token + fixed(1),
+            attempt=chosen.c.attempt + fixed(1),
+            fencing_token=chosen.c.fencing_token + fixed(1),
             resends=fixed(0),
             due_at=ended.c.now + sa.bindparam("lease", type_=sa.Interval()),
             started_at=ended.c.now,
             touched_at=ended.c.now,
-            worker=sa.bindparam("next_worker"),
+            worker=sa.bindparam("next_worker", type_=branches.c.worker.type),
         )
     )
     attempt = {

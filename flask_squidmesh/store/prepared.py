@@ -40,6 +40,26 @@ def fixed(value: str | int) -> sa.ColumnElement[Any]:
     return sa.literal_column(str(value) if isinstance(value, int) else f"'{value}'")
 
 
+def is_keyed(table: sa.FromClause, part: sa.CTE) -> sa.ColumnElement[bool]:
+    """Return the condition for the rows in *table* of the run that *part* has found.
+
+    They are found by the id that is bound, as `in_run_id`, and not by that of
+    *part*: how many rows the server expects there decides then about nothing,
+    and it never reads a table from one end to the other for a run.
+    """
+    return sa.and_(table.c.run_id == sa.bindparam("in_run_id"), table.c.run_id == part.c.run_id)
+
+
+def status_of(table: sa.FromClause) -> sa.ColumnElement[str]:
+    """Return the status of a row that is found by its key, for conditions and nothing else.
+
+    As an expression no index knows it. Otherwise a server whose statistics know
+    little of these tables may take the index by status for the better one, and
+    look at everything that has ever run, dead entries included, for one row.
+    """
+    return table.c.status.concat(fixed(""))
+
+
 def moment() -> sa.ColumnElement[datetime]:
     """Return the time of a statement: what is bound as `at`, or the database's when that is None.
 
@@ -54,8 +74,12 @@ def insertion(table: sa.Table, values: Mapping[str, sa.ColumnElement[Any]]) -> s
     return sa.insert(table).from_select(list(values), sa.select(*values.values()))
 
 
+LONGEST: Final = 4096
+"""How long a text may be, in characters, for psycopg to keep what it makes of it."""
+
+
 class Prepared:
-    """A statement that returns one row at most."""
+    """A statement that returns one row at most. Its text is no longer than `LONGEST`."""
 
     def __init__(self, statement: sa.Select[Any]) -> None:
         self._statement = statement

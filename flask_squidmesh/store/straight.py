@@ -32,7 +32,15 @@ from flask_squidmesh.lifecycle.states import (
 )
 from flask_squidmesh.store.branches import Branch
 from flask_squidmesh.store.models import attempts, branches, run_states, step_runs
-from flask_squidmesh.store.prepared import Alone, Prepared, fixed, insertion, moment
+from flask_squidmesh.store.prepared import (
+    Alone,
+    Prepared,
+    fixed,
+    insertion,
+    is_keyed,
+    moment,
+    status_of,
+)
 
 _RUNNING: Final = fixed(StepRunStatus.RUNNING.value)
 
@@ -51,7 +59,7 @@ def _locked() -> sa.CTE:
         sa.select(run_states.c.run_id, moment().label("now"))
         .where(
             run_states.c.run_id == sa.bindparam("in_run_id"),
-            run_states.c.status == fixed(RunStatus.RUNNING.value),
+            status_of(run_states) == fixed(RunStatus.RUNNING.value),
         )
         .with_for_update()
         .cte("locked")
@@ -61,10 +69,10 @@ def _locked() -> sa.CTE:
 def _held(locked: sa.CTE) -> sa.ColumnElement[bool]:
     """Return the condition that the lease is still held."""
     return sa.and_(
-        branches.c.run_id == locked.c.run_id,
+        is_keyed(branches, locked),
         branches.c.slot == sa.bindparam("in_slot"),
         branches.c.fencing_token == sa.bindparam("with_token"),
-        branches.c.status == _RUNNING,
+        status_of(branches) == _RUNNING,
     )
 
 
@@ -154,7 +162,7 @@ def _complete_statement() -> sa.Select[Any]:
     attempt, step_run = _history(moved)
     over = (
         sa.update(run_states)
-        .where(run_states.c.run_id == moved.c.run_id)
+        .where(is_keyed(run_states, moved))
         .values(
             status=fixed(RUN[(RunStatus.RUNNING, RunEvent.COMPLETE)].value),
             last_error=sa.null(),

@@ -1,0 +1,93 @@
+"""How PostgreSQL executes what every step executes, also when it knows nothing of the tables.
+
+A plan that is made once is kept, and the first runs of a new application make
+it. So it must be right for tables that nobody has analysed, of any size.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from flask_squidmesh.store import branches, claiming, passing, starting, straight
+from flask_squidmesh.store.prepared import LONGEST, Prepared
+from tests.store.conftest import insert_run, pending, prepare
+from tests.support.databases import Databases
+
+STATEMENTS = {
+    "start": starting._START,
+    "first claim": claiming._CLAIM,
+    "going on": straight._GO_ON,
+    "the end": straight._COMPLETE,
+    "another branch": passing._pass_on(named=False),
+    "a certain branch": passing._pass_on(named=True),
+}
+MANY = 3000
+FILL = """
+INSERT INTO squidmesh_runs (id, workflow, fingerprint, trigger, payload, created_at)
+SELECT gen_random_uuid(), workflow, fingerprint, trigger, payload, created_at
+FROM squidmesh_runs, generate_series(1, {many});
+INSERT INTO squidmesh_run_states (run_id, status, created_at, updated_at)
+SELECT id, 'running', created_at, created_at FROM squidmesh_runs
+ON CONFLICT DO NOTHING;
+INSERT INTO squidmesh_branches (run_id, slot, step, visit, status, attempt, lost, fencing_token,
+    horizon, resends, created_at, ready_at, due_at, touched_at)
+SELECT run_id, slot + number, step, visit, status, attempt, lost, fencing_token, horizon, resends,
+    created_at, ready_at, due_at, touched_at
+FROM squidmesh_branches, generate_series(1, {many}) AS number
+"""
+
+
+@pytest.fixture(scope="module")
+def never_analysed(postgres_databases: Databases) -> Iterator[sa.Engine]:
+    """A database with thousands of runs, and one run with thousands of branches."""
+    url = postgres_databases.create(prepare)
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        for table in ("runs", "run_states", "branches", "attempts", "step_runs", "joins"):
+            connection.exec_driver_sql(
+                f"ALTER TABLE squidmesh_{table} SET (autovacuum_enabled = false)"
+            )
+        run_id = insert_run(connection)
+        branches.insert(connection, [pending(run_id)])
+        for statement in FILL.format(many=MANY).split(";"):
+            connection.exec_driver_sql(statement)
+    yield engine
+    engine.dispose()
+    postgres_databases.drop(url)
+
+
+def plan(connection: sa.Connection, statement: Prepared) -> str:
+    """Return the plan for any values."""
+    text = statement.text(connection)
+    assert text is not None
+    numbers: dict[str, int] = {}
+
+    def number(found: re.Match[str]) -> str:
+        return f"${numbers.setdefault(found[1], len(numbers) + 1)}"
+
+    numbered = re.sub(r"%\((\w+)\)s", number, text)
+    cursor = connection.connection.cursor()
+    # Without arguments psycopg sends it as it is.
+    cursor.execute(f"EXPLAIN (GENERIC_PLAN) {numbered}")
+    return "\n".join(row[0] for row in cursor.fetchall())
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_rows_are_found_by_their_key_whatever_the_server_knows(never_analysed, name):
+    with never_analysed.connect() as connection:
+        said = plan(connection, STATEMENTS[name])
+    assert "Seq Scan" not in said
+    assert "Sort" not in said
+    used = set(re.findall(r"using (\w+)", said))
+    assert {index for index in used if not index.endswith("_pkey")} == set()
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_text_is_short_enough_for_the_driver_to_keep(never_analysed, name):
+    text = STATEMENTS[name].text(never_analysed)
+    assert text is not None
+    assert len(text) <= LONGEST
