@@ -16,7 +16,7 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,12 +47,22 @@ def say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def measure_all(measures: Sequence[Measure], *, full: bool) -> dict[str, Any]:
-    """Take all *measures*, and return the document; those a quick run has no time for are named."""
+def measure_all(
+    measures: Sequence[Measure],
+    *,
+    full: bool,
+    about: Mapping[str, object],
+    keep: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Take all *measures*, and return the document; those a quick run has no time for are named.
+
+    *about* says where the figures come from. After each measure *keep* gets
+    what there is, with the others as left out.
+    """
     began = time.perf_counter()
-    about = {"mode": "full" if full else "quick", **facts()}
+    about = {"mode": "full" if full else "quick", **about}
     taken = []
-    for measure in measures:
+    for number, measure in enumerate(measures, 1):
         if not full and time.perf_counter() - began > BEGINS_WITHIN:
             taken.append(Taken(measure, (), 0.0, left_out=True))
             continue
@@ -60,6 +70,8 @@ def measure_all(measures: Sequence[Measure], *, full: bool) -> dict[str, Any]:
         taken.append(take(measure, full=full))
         for reading in taken[-1].readings:
             say(f"    {reading.name}: {shown(reading.value)} {reading.unit}")
+        rest = [Taken(later, (), 0.0, left_out=True) for later in measures[number:]]
+        keep(document([*taken, *rest], about))
     return document(taken, about)
 
 
@@ -84,9 +96,14 @@ def main(arguments: Sequence[str]) -> int:
     names = [measure.name for measure in MEASURES]
     parser.add_argument("--only", nargs="+", choices=names, default=[], metavar="NAME")
     asked = parser.parse_args(arguments)
-    result = measure_all(named(asked.only), full=not asked.quick)
-    if asked.json is not None:
-        asked.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    target: Path | None = asked.json
+
+    def keep(result: dict[str, Any]) -> None:
+        # The better part of an hour is not lost with what comes after it.
+        if target is not None:
+            target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+    result = measure_all(named(asked.only), full=not asked.quick, about=facts(), keep=keep)
     sys.stdout.write(table(result))
     return verdict(result, strict=asked.strict)
 

@@ -36,12 +36,12 @@ def _ratios(turns: dict[str, list[Turn]]) -> Iterator[Reading]:
 
 def one(*, full: bool) -> Iterator[Reading]:
     """One worker process each."""
-    return take(1, *WITHOUT_POOL, runs=1000, rounds=5) if full else take(1, runs=250, rounds=2)
+    return take(1, *WITHOUT_POOL, runs=1000, rounds=3) if full else take(1, runs=250, rounds=2)
 
 
 def two(*, full: bool) -> Iterator[Reading]:
     """Two worker processes each."""
-    return take(2, runs=1000, rounds=3) if full else take(2, runs=250, rounds=1)
+    return take(2, runs=1000, rounds=2) if full else take(2, runs=250, rounds=1)
 
 
 MEASURES: Final = (

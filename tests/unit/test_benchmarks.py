@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -213,3 +214,18 @@ def test_the_documentation_says_so_when_there_is_nothing_to_admit():
     whole = report.document([taken((f"{OURS} / dbos", 2.0))], FACTS)
 
     assert "every bar is reached" in markdown.slower(whole)
+
+
+def test_what_was_measured_is_kept_before_the_next_is(quiet):
+    kept: list[dict[str, Any]] = []
+
+    def measured(*, full: bool) -> Iterator[Reading]:
+        yield Reading("steps", len(kept), "x")
+
+    bars = {"steps": Bar(at_least=0)}
+    measures = [Measure(name, "How fast?", measured, bars=bars) for name in ("first", "second")]
+    result = program.measure_all(measures, full=True, about={"machine": "one"}, keep=kept.append)
+    told = [[measure["readings"] != [] for measure in document["measures"]] for document in kept]
+    assert told == [[True, False], [True, True]]
+    assert kept[0]["measures"][1]["absent"] == {"everything": "no time left"}
+    assert kept[-1] == result
