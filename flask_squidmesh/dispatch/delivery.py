@@ -96,17 +96,16 @@ def receive_run_step(celery: Any, args: Sequence[object], kwargs: Mapping[str, o
         doorbell_of(app).malformed.arose("ignoring a message that names no run and step")
         return
     shift, failing = _Shift(app), doorbell_of(app).failing
-    run_id, step = named
+    waiting: Ring | None = Ring(*named)
+    doing = ""
     try:
-        while True:
-            said = shift.run_step(run_id, step)
-            logger.debug("step %s of run %s: %s", step, run_id, said)
+        while waiting is not None:
+            doing = f"step {waiting.step} of run {waiting.run_id}"
+            logger.debug("%s: %s", doing, shift.run_step(waiting.run_id, waiting.step))
+            doing = "the search for runs that wait"
             waiting = shift.take_waiting()
-            if waiting is None:
-                break
-            run_id, step = waiting.run_id, waiting.step
     except Exception as error:  # noqa: BLE001  # the message is used up; the ticker sends another
-        failing.arose("step %s of run %s was not finished: %s", step, run_id, described(error))
+        failing.arose("%s was not finished: %s", doing, described(error))
     else:
         failing.passed("messages are acted upon again")
 

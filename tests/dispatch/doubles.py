@@ -36,8 +36,11 @@ class EngineInMemory:
         self.lost: tuple[Ring, ...] = ()
         self.searches = 0
         self.waiting: list[Ring] = []
+        self.error_of_search: Exception | None = None
 
     def take_waiting(self) -> Ring | None:
+        if self.error_of_search is not None:
+            raise self.error_of_search
         return self.waiting.pop(0) if self.waiting else None
 
     def deliver(

@@ -149,6 +149,14 @@ def test_failure_of_a_run_that_waited_is_told_by_its_name(celery, caplog):
     assert RUN not in caplog.text
 
 
+def test_search_that_fails_is_not_taken_for_the_step(celery, caplog):
+    app = make_app(celery)
+    state_of(app).memory.error_of_search = ConnectionError("the database is away")
+    deliver_message(app)
+    assert "the search for runs that wait was not finished" in caplog.text
+    assert RUN not in caplog.text
+
+
 def test_one_step_alone_is_what_is_asked_of_delivery(celery):
     app = make_app(celery)
     state_of(app).memory.waiting = beginning()
