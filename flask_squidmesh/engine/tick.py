@@ -9,7 +9,7 @@ nothing is one query.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,9 +18,10 @@ from flask_squidmesh.engine.expire import abandon
 from flask_squidmesh.engine.news import NOTHING, News, Notice, Ring, about, together
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.engine.scene import GRACES, Scene
-from flask_squidmesh.lifecycle.states import StepRunStatus
+from flask_squidmesh.lifecycle.states import RunStatus, StepRunStatus
 from flask_squidmesh.store import branches, dialect, ringing, runs, transaction
 from flask_squidmesh.store.branches import Branch
+from flask_squidmesh.store.runs import RunRow, StateRow
 from flask_squidmesh.types import TickResult
 
 logger = logging.getLogger(__name__)
@@ -87,25 +88,32 @@ def _ring(
             queued_since=now - through_in,
         )
         rung = [branch for branch in taken if not ringing.is_queued(branch, now - through_in)]
-        rings = tuple(_ring_for(runtime, branch) for branch in rung)
-        return len(taken), News(rings, tuple(_dispatched(runtime, connection, rung)))
+        known = runs.list_with_states(connection, [branch.run_id for branch in rung])
+        told = {run.id: (run, state) for run, state in known}
+        rings = tuple(_ring_for(runtime, branch, *told[branch.run_id]) for branch in rung)
+        return len(taken), News(rings, tuple(_dispatched(runtime, connection, rung, told)))
 
     return transaction.run(runtime.database, work)
 
 
-def _ring_for(runtime: Runtime, branch: Branch) -> Ring:
-    is_untried = branch.fencing_token == 0 and branch.status == StepRunStatus.PENDING
-    begins = is_untried and bool(runtime.beginnings.with_step(branch.step))
+def _ring_for(runtime: Runtime, branch: Branch, run: RunRow, state: StateRow) -> Ring:
+    """Return the ring for *branch*, which says whether free workers find its run by themselves."""
+    begins = (
+        state.status == RunStatus.PENDING
+        and branch.status == StepRunStatus.PENDING
+        and run.fingerprint in runtime.beginnings.with_step(branch.step)
+    )
     return Ring(branch.run_id, branch.step, begins=begins)
 
 
 def _dispatched(
-    runtime: Runtime, connection: transaction.Connection, rung: Sequence[Branch]
+    runtime: Runtime,
+    connection: transaction.Connection,
+    rung: Sequence[Branch],
+    told: Mapping[str, tuple[RunRow, StateRow]],
 ) -> Iterator[Notice]:
-    known = runs.list_with_states(connection, [branch.run_id for branch in rung])
-    by_id = {run.id: (run, state) for run, state in known}
     for branch in rung:
-        run, state = by_id[branch.run_id]
+        run, state = told[branch.run_id]
         try:
             is_shared = runtime.definition(connection, run).mode == "dependency"
         except (LookupError, TypeError, ValueError):

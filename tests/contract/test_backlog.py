@@ -32,6 +32,14 @@ class Side(Workflow):
     join = step(lambda: None, after=[left, right])
 
 
+class Twin(Workflow):
+    """Begins with a step of the same name, with another beside it."""
+
+    go = manual()
+    work = step(lambda: None)
+    join = step(lambda: None, after=[work])
+
+
 def deliver(run_id, step_name="work"):
     return (
         state()
@@ -150,3 +158,17 @@ def test_locked_run_is_left_to_whoever_has_it(world, clock):
         assert ring is not None
         assert ring.run_id == free
         assert take() is None
+
+
+def test_only_runs_that_are_found_may_have_their_message_left_out(world, clock):
+    """By those who start them as by the ticker that rings again."""
+    ids = {workflow: world.start(workflow) for workflow in (Quick, Twin, Held)}
+    begun = world.start(Quick)
+    assert deliver(begun) == "executed"
+    clock.advance(seconds=11)
+    _, news = state().engine().tick()
+    assert {ring.run_id: ring.begins for ring in news.rings} == {
+        ids[Quick]: True,
+        ids[Twin]: False,
+        ids[Held]: False,
+    }
