@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -113,25 +113,43 @@ _BY_TOKEN = sa.select(attempts.c.ordinal).where(
     # Recorded by whoever took over, and not by the one who asks whether that was he.
     attempts.c.status != AttemptStatus.ABANDONED.value,
 )
+_ITS_STEP_RUN = (
+    # By the key of `step_runs`: found one by one, however many step runs the run has.
+    attempts.c.run_id == step_runs.c.run_id,
+    attempts.c.step == step_runs.c.step,
+    attempts.c.visit == step_runs.c.visit,
+    attempts.c.ordinal == step_runs.c.ordinal,
+)
+_WITHIN = (
+    attempts.c.run_id == sa.bindparam("run_id"),
+    attempts.c.ordinal > sa.bindparam("after"),
+    attempts.c.ordinal <= sa.bindparam("up_to"),
+)
 _SINCE = (
     sa.select(*_STEP_COLUMNS)
-    .join(
-        attempts,
-        # By the key of `step_runs`: found one by one, however many step runs the run has.
-        sa.and_(
-            attempts.c.run_id == step_runs.c.run_id,
-            attempts.c.step == step_runs.c.step,
-            attempts.c.visit == step_runs.c.visit,
-            attempts.c.ordinal == step_runs.c.ordinal,
-        ),
-    )
-    .where(
-        attempts.c.run_id == sa.bindparam("run_id"),
-        attempts.c.ordinal > sa.bindparam("after"),
-        attempts.c.ordinal <= sa.bindparam("up_to"),
-    )
+    .join(attempts, sa.and_(*_ITS_STEP_RUN))
+    .where(*_WITHIN)
     .order_by(attempts.c.ordinal)
 )
+
+
+def _since_one_by_one() -> sa.Select[Any]:
+    """Return `_SINCE` for a server that may take the id of the run for all of the key.
+
+    PostgreSQL does while its statistics know nothing of the run, and then reads
+    all its step runs for each of its attempts.
+    """
+    found = sa.select(*_STEP_COLUMNS).where(*_ITS_STEP_RUN).correlate(attempts).limit(1)
+    its = found.lateral("its")
+    return (
+        sa.select(*its.c)
+        .select_from(attempts.join(its, sa.true()))
+        .where(*_WITHIN)
+        .order_by(attempts.c.ordinal)
+    )
+
+
+_SINCE_ONE_BY_ONE = _since_one_by_one()
 
 
 def insert_step_runs(connection: sa.Connection, rows: Sequence[StepRunRow]) -> None:
@@ -171,7 +189,8 @@ def step_runs_between(
 ) -> list[StepRunRow]:
     """Return the step runs that ended with the attempts in (after, up_to], in that order."""
     values = {"run_id": run_id, "after": after, "up_to": up_to}
-    return [StepRunRow(*row) for row in connection.execute(_SINCE, values)]
+    query = _SINCE_ONE_BY_ONE if connection.dialect.name == "postgresql" else _SINCE
+    return [StepRunRow(*row) for row in connection.execute(query, values)]
 
 
 def attempts_of(connection: sa.Connection, run_id: str) -> list[AttemptRow]:
