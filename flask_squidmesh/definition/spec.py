@@ -182,10 +182,15 @@ class Definition:
 
 
 def _step_to_dict(step: StepSpec) -> dict[str, Any]:
-    data = asdict(step)
+    # Not `asdict`, which copies every value in depth: there may be ten thousand steps.
+    data = {name: getattr(step, name) for name in StepSpec.__dataclass_fields__}
     data["depends_on"] = list(step.depends_on)
-    if isinstance(step.input, tuple):
+    if isinstance(step.input, Mapping):
+        data["input"] = dict(step.input)
+    elif step.input is not None:
         data["input"] = list(step.input)
+    if step.retry is not None:
+        data["retry"] = asdict(step.retry)
     return data
 
 

@@ -102,8 +102,13 @@ class Runtime:
         """Return the definition the run was started with."""
         known = self._definitions.get(run.fingerprint)
         if known is None:
-            document = definitions.get(connection, run.fingerprint)
-            known = Definition.from_dict(documents.decode(document))
+            code = self.code(run.workflow)
+            if code is not None and code.definition.fingerprint == run.fingerprint:
+                # A wide one takes seconds to read, and what it says is here already.
+                known = code.definition
+            else:
+                document = definitions.get(connection, run.fingerprint)
+                known = Definition.from_dict(documents.decode(document))
             self._definitions[run.fingerprint] = known
         return known
 

@@ -185,6 +185,8 @@ def test_a_branch_of_a_fan_out_costs_one_statement_on_postgresql_and_ten_elsewhe
     # With the last branch the join begins, which the one statement leaves to the others.
     passed, (_, _) = settlements[:-2], settlements[-2:]
     assert passed == [passing_on] * (3 + in_vain)
+    # What this process has registered it need not read, however wide it is.
+    assert "select definitions" not in traffic
     assert rings == []
     assert world.see(run_id).status == "completed"
 
