@@ -97,6 +97,8 @@ class Host:
         """Create it; *workflows* are names of `workflow_named`."""
         self.app = Flask("benchmarks.host")
         self.app.config["SQLALCHEMY_DATABASE_URI"] = database_url
+        # As `docs/operations.md` recommends it.
+        self.app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"pool_use_lifo": True}
         self.db = SQLAlchemy(self.app)
         self.celery = Celery("bench", broker=broker_url, set_as_current=False)
         self.celery.conf.update(
