@@ -18,13 +18,13 @@ from typing import Final
 from flask_squidmesh.clock import Clock
 from flask_squidmesh.engine.news import Ring
 
-ENOUGH: Final = 100
-"""How many messages must wait: more than there are workers to take them at once."""
+ENOUGH: Final = 20
+"""How many messages must wait. While one does, no worker waits, and each costs its time."""
 
-ASKED_AFTER: Final = 20
+ASKED_AFTER: Final = 10
 """After so many messages sent the broker is asked how many wait, which costs about one of them."""
 
-_FASTEST: Final = 5000
+_FASTEST: Final = 2000
 """So many messages a second are never taken: how long an answer of the broker is relied upon."""
 
 

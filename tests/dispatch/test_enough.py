@@ -63,7 +63,7 @@ def test_what_nobody_finds_by_himself_always_has_its_message():
 def test_an_answer_is_relied_on_for_less_than_the_queue_takes_to_empty():
     clock = SteppedClock()
     enough, queue = told(ENOUGH, clock=clock), Queue(0)
-    clock.advance(ENOUGH / 5000 - 0.001)
+    clock.advance(ENOUGH / 2000 - 0.001)
     assert enough.needed(beginning()) == []
     clock.advance(0.001)
     sent = enough.needed(beginning())
@@ -77,7 +77,7 @@ def test_an_answer_is_relied_on_for_less_than_the_queue_takes_to_empty():
 def test_queue_grows_with_the_workers_and_not_with_the_work():
     app = make_app(Celery(set_as_current=False, broker="memory://"), queue=new_id())
     bell = doorbell_of(app)
-    for ring in beginning(10 * ENOUGH):
+    for ring in beginning(50 * ENOUGH):
         assert bell.ring([ring]) == {ring.run_id}
     depth = bell.depth()
     assert depth is not None
