@@ -3,8 +3,8 @@
 A worker that takes a message and finds that others wait goes on with them by
 itself (`engine.backlog`). So while many messages stand in the queue, whoever
 starts a run need not add another: it was committed before, and will be there
-when a worker looks. Every message makes a worker look, and those in the queue
-are taken later than now.
+when a worker looks. What has stood in a queue comes late or for nothing, and
+either makes a worker look; and those in the queue are taken later than now.
 
 Nothing depends on it. Were all of them taken without anybody looking, then the
 queue is empty, and the ticker rings again for what has waited a second.
