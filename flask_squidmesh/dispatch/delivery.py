@@ -18,7 +18,7 @@ from flask_squidmesh.dispatch.contexts import find_app, working_for
 from flask_squidmesh.dispatch.doorbell import doorbell_of
 from flask_squidmesh.dispatch.shutdown import is_being_ended
 from flask_squidmesh.dispatch.trouble import Trouble, described
-from flask_squidmesh.engine.news import Ring
+from flask_squidmesh.engine.news import News, Ring
 from flask_squidmesh.ids import parse_id
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,11 @@ def run_step(app: Flask, run_id: str, step: str) -> str:
     return _Shift(app).run_step(run_id, step)
 
 
+def work_off(app: Flask, run_id: str, step: str) -> None:
+    """Do what `run_step` does, and then the same for runs that wait and that nobody has begun."""
+    _Shift(app).work_off(run_id, step)
+
+
 class _Shift:
     """What one message may take of a worker: the time until it gives way to the next."""
 
@@ -45,7 +50,28 @@ class _Shift:
         self._state = state_of(app)
         self._doorbell = doorbell_of(app)
         self._closing = self._doorbell.closing
-        self._ends = self._state.clock.monotonic() + self._state.settings.inline_budget
+        budget = self._state.settings.inline_budget
+        self._ends = self._state.clock.monotonic() + budget
+        # With a budget of 0 a message is about one step and nothing else.
+        self._may_take_runs = budget > 0
+        # Step and run that it is at; None while it looks for others.
+        self._at: tuple[object, object] | None = None
+
+    @property
+    def doing(self) -> str:
+        """What it is at, in words."""
+        if self._at is None:
+            return "the search for runs that wait"
+        return "step {} of run {}".format(*self._at)
+
+    def work_off(self, run_id: str, step: str) -> None:
+        waiting: Ring | None = Ring(run_id, step)
+        while waiting is not None:
+            run_id, step = waiting.run_id, waiting.step
+            self._at = step, run_id
+            logger.debug("step %s of run %s: %s", step, run_id, self.run_step(run_id, step))
+            self._at = None
+            waiting = self.take_waiting()
 
     def run_step(self, run_id: str, step: str) -> str:
         self._doorbell.traffic += 1
@@ -54,17 +80,17 @@ class _Shift:
                 run_id,
                 step,
                 may_continue=self._may_continue,
-                after_commit=self._state.announce,
+                after_commit=self._after_commit,
                 is_ending=self._is_ending,
+                other_runs=self._may_take_runs,
             )
 
     def take_waiting(self) -> Ring | None:
         """Return a run that waits and may be executed in this shift; one too many is rung for.
 
-        So no fewer workers are at it than were woken. With a budget of 0 a message
-        is about one step and nothing else.
+        So no fewer workers are at it than were woken.
         """
-        if not self._state.settings.inline_budget:
+        if not self._may_take_runs:
             return None
         with working_for(self._app):
             waiting = self._state.engine().take_waiting()
@@ -72,6 +98,14 @@ class _Shift:
                 return waiting
             self._doorbell.ring([waiting])
             return None
+
+    def _after_commit(self, news: News) -> None:
+        # Runs that are executed without a message of their own are a sign of messages, too.
+        self._doorbell.traffic += 1
+        for notice in news.notices:
+            if notice.name == "step_started":
+                self._at = notice.values["step"], notice.values["run_id"]
+        self._state.announce(news)
 
     def _may_continue(self) -> bool:
         if self._closing is not None and self._closing.is_set():
@@ -96,16 +130,10 @@ def receive_run_step(celery: Any, args: Sequence[object], kwargs: Mapping[str, o
         doorbell_of(app).malformed.arose("ignoring a message that names no run and step")
         return
     shift, failing = _Shift(app), doorbell_of(app).failing
-    waiting: Ring | None = Ring(*named)
-    doing = ""
     try:
-        while waiting is not None:
-            doing = f"step {waiting.step} of run {waiting.run_id}"
-            logger.debug("%s: %s", doing, shift.run_step(waiting.run_id, waiting.step))
-            doing = "the search for runs that wait"
-            waiting = shift.take_waiting()
+        shift.work_off(*named)
     except Exception as error:  # noqa: BLE001  # the message is used up; the ticker sends another
-        failing.arose("%s was not finished: %s", doing, described(error))
+        failing.arose("%s was not finished: %s", shift.doing, described(error))
     else:
         failing.passed("messages are acted upon again")
 

@@ -26,6 +26,7 @@ def deliver(
     may_continue: Callable[[], bool],
     after_commit: Callable[[News], None],
     is_ending: Callable[[], bool] = lambda: False,
+    other_runs: bool = False,
     then: deque[str] | None = None,
 ) -> str:
     """Do what a message about *step* of the run asks for, and return the word for it.
@@ -33,6 +34,9 @@ def deliver(
     *may_continue* is asked before each settlement whether the worker goes on
     with the next step; *after_commit* gets the news of each commit; *is_ending*
     says whether a `SystemExit` comes from the worker, not from the step.
+
+    With *other_runs* it goes on with runs that wait and that it knows of, too,
+    when the one it was called for is over.
 
     *then* are steps of a dependency workflow to go on with afterwards, one
     after the other, whatever *may_continue* says. Those that were claimed are
@@ -49,10 +53,20 @@ def deliver(
             with step_log.during(held):
                 performed = perform(runtime, held, is_ending=is_ending)
             wish = following[0] if following else None
-            settled = settle(runtime, held, performed, go_on=may_continue(), then=wish)
+            go_on = may_continue()
+            settled = settle(
+                runtime,
+                held,
+                performed,
+                go_on=go_on,
+                other_runs=go_on and other_runs,
+                then=wish,
+            )
         after_commit(settled.news)
         if settled.held is None:
             keep_context(runtime, held, settled.news)
+        elif settled.held.run.id != held.run.id:
+            runtime.backlog.heed("executed", settled.held.branch)
         held = settled.held
         if held is not None and held.branch.step == wish:
             following.popleft()

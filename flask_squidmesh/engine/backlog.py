@@ -69,6 +69,16 @@ class Backlog:
                 self._hints.extend(self._look())
             return self._hints.popleft() if self._hints else None
 
+    def take_known(self) -> Ring | None:
+        """Return a run to go on with if one is known without looking, None otherwise."""
+        with self._lock:
+            return self._hints.popleft() if self._hints else None
+
+    def give_back(self, ring: Ring) -> None:
+        """Keep what was taken and not gone on with, as the next."""
+        with self._lock:
+            self._hints.appendleft(ring)
+
     def _look(self) -> list[Ring]:
         workflows, steps = self._beginnings.named()
         if not workflows:

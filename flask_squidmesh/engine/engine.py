@@ -57,6 +57,7 @@ class Engine:
         may_continue: Callable[[], bool],
         after_commit: Callable[[News], None],
         is_ending: Callable[[], bool] = lambda: False,
+        other_runs: bool = False,
         then: deque[str] | None = None,
     ) -> str:
         """Do what a message about *step* asks for; see `attempt.deliver`."""
@@ -67,6 +68,7 @@ class Engine:
             may_continue=may_continue,
             after_commit=after_commit,
             is_ending=is_ending,
+            other_runs=other_runs,
             then=then,
         )
 

@@ -3,7 +3,8 @@
 Where `decide` would claim the step and set the run going, and nothing else,
 which `beginnings` knows, `store.claiming` does that in one statement. When it
 finds anything else, the general path of `claim` takes over; both leave the same
-rows and the same news.
+rows and the same news. A worker whose run is over has the first claim of the
+next one made by the statement that ends the last (`straight`).
 """
 
 from __future__ import annotations
@@ -18,29 +19,33 @@ from flask_squidmesh.engine.runtime import Runtime, worker_name
 from flask_squidmesh.lifecycle.states import RunStatus, StepRunStatus
 from flask_squidmesh.store import claiming, prepared
 from flask_squidmesh.store.branches import Branch
-from flask_squidmesh.store.claiming import FirstClaim
+from flask_squidmesh.store.claiming import FirstClaim, Wanted
 from flask_squidmesh.store.runs import RunRow
 
 
 def claim_first(runtime: Runtime, run_id: str, step: str) -> tuple[Held, News] | None:
     """Claim *step* if its run begins with it and nobody did before; None: nothing was done."""
+    wish = wanted(runtime, run_id, step)
+    if wish is None:
+        return None
+    through = prepared.Alone(runtime.database)
+    found = claiming.claim_first(through, wish, at=runtime.clock.frozen_at)
+    return None if found is None else claimed(runtime, wish, found)
+
+
+def wanted(runtime: Runtime, run_id: str, step: str) -> Wanted | None:
+    """Return what to claim for *step*; None if no run begins with it, or not in one statement."""
     known = runtime.beginnings.with_step(step)
     if not known or not prepared.is_possible(runtime.database):
         return None
+    lease = timedelta(seconds=runtime.settings.lease_ttl)
+    return Wanted(run_id, step, tuple(known), worker_name(), lease)
 
-    worker = worker_name()
-    found = claiming.claim_first(
-        prepared.Alone(runtime.database),
-        run_id,
-        step,
-        fingerprints=tuple(known),
-        worker=worker,
-        lease=timedelta(seconds=runtime.settings.lease_ttl),
-        at=runtime.clock.frozen_at,
-    )
-    if found is None:
-        return None
-    held = _held(runtime, known[found.fingerprint], found, _branch(run_id, step, found, worker))
+
+def claimed(runtime: Runtime, wish: Wanted, found: FirstClaim) -> tuple[Held, News]:
+    """Return the claim that *wish* has led to, once it is committed."""
+    code = runtime.beginnings.with_step(wish.step)[found.fingerprint]
+    held = _held(runtime, code, found, _branch(wish, found))
     return held, _news(held, found)
 
 
@@ -71,11 +76,11 @@ def _held(runtime: Runtime, code: WorkflowCode, found: FirstClaim, branch: Branc
     )
 
 
-def _branch(run_id: str, step: str, found: FirstClaim, worker: str) -> Branch:
+def _branch(wish: Wanted, found: FirstClaim) -> Branch:
     return Branch(
-        run_id=run_id,
+        run_id=wish.run_id,
         slot=0,
-        step=step,
+        step=wish.step,
         visit=1,
         status=StepRunStatus.RUNNING,
         attempt=1,
@@ -89,7 +94,7 @@ def _branch(run_id: str, step: str, found: FirstClaim, worker: str) -> Branch:
         rung_at=found.rung_at,
         started_at=found.now,
         touched_at=found.now,
-        worker=worker,
+        worker=wish.worker,
     )
 
 

@@ -20,9 +20,14 @@ LONG: Final = 100
 """From how many attempts, or declared steps, on the outputs take longer to read than a document."""
 
 
+def is_long(held: Held) -> bool:
+    """Return whether the context of the run is kept when it is over."""
+    return held.memory.ordinal >= LONG or len(held.definition.steps) >= LONG
+
+
 def keep_context(runtime: Runtime, held: Held, news: News) -> None:
     """Keep the context of the run that *held* was executing, if that is over now and was long."""
-    if held.memory.ordinal < LONG and len(held.definition.steps) < LONG:
+    if not is_long(held):
         return
     if not any(n.name == "run_transition" and n.values["to_status"] in ENDED for n in news.notices):
         return

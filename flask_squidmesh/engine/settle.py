@@ -38,17 +38,26 @@ logger = logging.getLogger(__name__)
 
 
 def settle(
-    runtime: Runtime, held: Held, performed: Performed, *, go_on: bool, then: str | None = None
+    runtime: Runtime,
+    held: Held,
+    performed: Performed,
+    *,
+    go_on: bool,
+    other_runs: bool = False,
+    then: str | None = None,
 ) -> Settled:
     """Record how the attempt of *held* ended; with *go_on* claim the next step if it is ready.
 
     With *then* this worker goes on with that step of a dependency workflow, if
-    it waits in a branch of its own, and with no other.
+    it waits in a branch of its own, and with no other. With *other_runs* it may
+    claim the first step of a run in the `backlog`, once that of *held* is over.
 
     An attempt whose lease is gone changes nothing: its writes in the host's
     session are rolled back with it.
     """
-    settlement = _Settlement(runtime, held, performed, go_on=go_on, then=then)
+    settlement = _Settlement(
+        runtime, held, performed, go_on=go_on, other_runs=other_runs, then=then
+    )
     try:
         if isinstance(performed.outcome, Succeeded) and runtime.host.has_transaction():
             return settlement.with_host()
@@ -68,7 +77,14 @@ class _Settlement:
     """One settlement, however often its transaction has to be repeated."""
 
     def __init__(
-        self, runtime: Runtime, held: Held, performed: Performed, *, go_on: bool, then: str | None
+        self,
+        runtime: Runtime,
+        held: Held,
+        performed: Performed,
+        *,
+        go_on: bool,
+        other_runs: bool,
+        then: str | None,
     ) -> None:
         self._runtime = runtime
         self._held = held
@@ -77,7 +93,7 @@ class _Settlement:
         self._then = then
         outcome, output = performed.outcome, performed.output
         self._plan: straight.Plan | siblings.Plan | None = straight.plan(
-            runtime, held, outcome, output, go_on=go_on
+            runtime, held, outcome, output, go_on=go_on, other_runs=other_runs
         ) or siblings.plan(runtime, held, outcome, output, go_on=go_on, then=then)
         self._others: list[history.StepRunRow] | None = None
 

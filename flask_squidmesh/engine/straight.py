@@ -5,6 +5,11 @@ with the next step or to complete the run, and nothing else, `store.straight`
 does it in one statement where the database can. Otherwise, and when the
 statement finds the run or the lease otherwise, the general path of `settle`
 takes over; both leave the same rows.
+
+The statement that completes a run also claims the first step of another run, if
+the worker may go on with one and knows of one that waits (`backlog`). When that
+one can not be had so, the run is completed all the same, and what is known of
+the other is tried as usual afterwards.
 """
 
 from __future__ import annotations
@@ -12,8 +17,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from flask_squidmesh.engine import first_claim
+from flask_squidmesh.engine.keep import is_long
 from flask_squidmesh.engine.memory import Held, Settled
-from flask_squidmesh.engine.news import News, Notice, about
+from flask_squidmesh.engine.news import News, Notice, about, together
 from flask_squidmesh.engine.runtime import Runtime, worker_name
 from flask_squidmesh.lifecycle import effects as do
 from flask_squidmesh.lifecycle.decide import decide
@@ -30,20 +37,26 @@ _SUCCESS = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A straight settlement: on to `move`, or to the end of the run when there is none."""
+    """A straight settlement: on to `move`, or to the end of the run when there is none.
+
+    With `other_runs` the worker goes on with another run after that end.
+    """
 
     runtime: Runtime
     held: Held
     output: str | None
     move: do.Move | None
+    other_runs: bool = False
 
     def carry_out(self, through: transaction.Connection | prepared.Alone) -> Written | None:
         """Settle in one statement; None means that nothing was done."""
         ending = straight.Ending(self.held.branch, self.held.memory.ordinal + 1, self.output)
         at = self.runtime.clock.frozen_at
         if self.move is None:
-            now = straight.complete(through, ending, at=at)
-            return None if now is None else Written(self, now)
+            # Only alone: the host's transaction may take long, and would lock the other run.
+            if self.other_runs and isinstance(through, prepared.Alone):
+                return self._complete_and_claim(through, ending, at)
+            return self._complete(through, ending, at)
         worker = worker_name()
         moved = straight.go_on(
             through,
@@ -58,6 +71,38 @@ class Plan:
             return None
         now, lease_until = moved
         return Written(self, now, self._claimed(self.move, now, lease_until, worker))
+
+    def _complete(
+        self,
+        through: transaction.Connection | prepared.Alone,
+        ending: straight.Ending,
+        at: datetime | None,
+    ) -> Written | None:
+        now = straight.complete(through, ending, at=at)
+        return None if now is None else Written(self, now)
+
+    def _complete_and_claim(
+        self, through: prepared.Alone, ending: straight.Ending, at: datetime | None
+    ) -> Written | None:
+        runtime = self.runtime
+        ring = runtime.backlog.take_known()
+        if ring is None:
+            return self._complete(through, ending, at)
+        other = None
+        try:
+            wish = first_claim.wanted(runtime, ring.run_id, ring.step)
+            if wish is None:
+                return self._complete(through, ending, at)
+            done = straight.complete_and_claim(through, ending, wish, at=at)
+            if done is None:
+                return None
+            now, found = done
+            if found is not None:
+                other = first_claim.claimed(runtime, wish, found)
+            return Written(self, now, other=other)
+        finally:
+            if other is None:
+                runtime.backlog.give_back(ring)
 
     def _claimed(self, move: do.Move, now: datetime, lease_until: datetime, worker: str) -> Branch:
         branch = self.held.branch
@@ -84,15 +129,22 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What the statement wrote: the plan, at which time, with the claim of the next step."""
+    """What the statement wrote: the plan, at which time, with the claim of the next step.
+
+    After the end of the run that may be the first one of an `other`, with its news.
+    """
 
     plan: Plan
     now: datetime
     claimed: Branch | None = None
+    other: tuple[Held, News] | None = None
 
     def settled(self) -> Settled:
         """Return what came of it, once it is committed."""
         claimed, news = self.claimed, self._news()
+        if self.other is not None:
+            following, begun = self.other
+            return Settled(following, together((news, begun)))
         if claimed is None:
             return Settled(news=news)
         held, memory = self.plan.held, self.plan.held.memory
@@ -128,7 +180,13 @@ class Written:
 
 
 def plan(
-    runtime: Runtime, held: Held, outcome: Outcome, output: str | None, *, go_on: bool
+    runtime: Runtime,
+    held: Held,
+    outcome: Outcome,
+    output: str | None,
+    *,
+    go_on: bool,
+    other_runs: bool,
 ) -> Plan | None:
     """Return the straight settlement of *outcome* if there is one, None otherwise."""
     if (
@@ -157,5 +215,5 @@ def plan(
             *_SUCCESS,
             do.MoveRun(RunEvent.COMPLETE),
         ):
-            return Plan(runtime, held, output, None)
+            return Plan(runtime, held, output, None, other_runs and not is_long(held))
     return None

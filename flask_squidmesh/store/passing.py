@@ -48,6 +48,7 @@ from flask_squidmesh.store.prepared import (
     Alone,
     Prepared,
     fixed,
+    has_row,
     insertion,
     is_keyed,
     moment,
@@ -158,11 +159,6 @@ def _of_run(table: sa.FromClause) -> sa.ColumnElement[bool]:
     return column == sa.bindparam("in_run_id", type_=column.type)
 
 
-def _found(part: sa.CTE) -> sa.ColumnElement[bool]:
-    """Return the condition that *part* has its row, which is asked, and so locked, first."""
-    return sa.exists(sa.select(fixed(1)).select_from(part))
-
-
 def _locked() -> sa.CTE:
     return (
         sa.select(run_states.c.run_id)
@@ -177,7 +173,7 @@ def _held(locked: sa.CTE) -> sa.CTE:
     return (
         sa.select(*(mine.c[name] for name in _ENDING))
         .where(
-            _found(locked),
+            has_row(locked),
             _of_run(mine),
             mine.c.slot == sa.bindparam("in_slot"),
             mine.c.fencing_token == sa.bindparam("with_token"),
@@ -191,7 +187,7 @@ def _held(locked: sa.CTE) -> sa.CTE:
 def _next(held: sa.CTE, *, named: bool) -> sa.CTE:
     other = branches.alias("other")
     query = sa.select(other.c.slot).where(
-        _found(held), _of_run(other), status_of(other).not_in(_NOT_PENDING)
+        has_row(held), _of_run(other), status_of(other).not_in(_NOT_PENDING)
     )
     if named:
         query = query.where(
@@ -216,7 +212,7 @@ def _ended(held: sa.CTE, following: sa.CTE) -> sa.CTE:
     at_join = sa.and_(_of_run(joins), joins.c.step == sa.bindparam("join"))
     counted = (
         sa.update(joins)
-        .where(_found(following), at_join, joins.c.missing > fixed(1))
+        .where(has_row(following), at_join, joins.c.missing > fixed(1))
         .values(missing=joins.c.missing - fixed(1))
         .returning(joins.c.missing)
         .cte("counted")

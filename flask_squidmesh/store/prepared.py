@@ -40,14 +40,21 @@ def fixed(value: str | int) -> sa.ColumnElement[Any]:
     return sa.literal_column(str(value) if isinstance(value, int) else f"'{value}'")
 
 
-def is_keyed(table: sa.FromClause, part: sa.CTE) -> sa.ColumnElement[bool]:
+def is_keyed(
+    table: sa.FromClause, part: sa.CTE, *, bound: str = "in_run_id"
+) -> sa.ColumnElement[bool]:
     """Return the condition for the rows in *table* of the run that *part* has found.
 
-    They are found by the id that is bound, as `in_run_id`, and not by that of
-    *part*: how many rows the server expects there decides then about nothing,
-    and it never reads a table from one end to the other for a run.
+    They are found by the id that is *bound*, and not by that of *part*: how many
+    rows the server expects there decides then about nothing, and it never reads
+    a table from one end to the other for a run.
     """
-    return sa.and_(table.c.run_id == sa.bindparam("in_run_id"), table.c.run_id == part.c.run_id)
+    return sa.and_(table.c.run_id == sa.bindparam(bound), table.c.run_id == part.c.run_id)
+
+
+def has_row(part: sa.CTE) -> sa.ColumnElement[bool]:
+    """Return the condition that *part* has a row. It is asked, and so executed, first."""
+    return sa.exists(sa.select(fixed(1)).select_from(part))
 
 
 def status_of(table: sa.FromClause) -> sa.ColumnElement[str]:

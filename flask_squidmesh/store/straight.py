@@ -4,7 +4,8 @@ What `engine.settle` otherwise does with four or five statements, PostgreSQL can
 do in one: take the run's lock, move the branch if its lease is still held, and
 insert attempt and step run if it was moved. Every part depends on the one
 before, so the statement does all of it or nothing, and being alone it is its
-own transaction: one round trip and one commit per step.
+own transaction: one round trip and one commit per step. When a run ends while
+others wait to begin, the first claim of one of them can be a part of it, too.
 
 The caller decides first, for a run that is `running`; the statement finds out
 whether it is. No row means that something else holds, and then the general path
@@ -30,6 +31,7 @@ from flask_squidmesh.lifecycle.states import (
     StepRunEvent,
     StepRunStatus,
 )
+from flask_squidmesh.store import claiming
 from flask_squidmesh.store.branches import Branch
 from flask_squidmesh.store.models import attempts, branches, run_states, step_runs
 from flask_squidmesh.store.prepared import (
@@ -43,6 +45,8 @@ from flask_squidmesh.store.prepared import (
 )
 
 _RUNNING: Final = fixed(StepRunStatus.RUNNING.value)
+_BRANCH: Final[Any] = branches.alias("b")
+_STATE: Final[Any] = run_states.alias("s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +60,10 @@ class Ending:
 
 def _locked() -> sa.CTE:
     return (
-        sa.select(run_states.c.run_id, moment().label("now"))
+        sa.select(_STATE.c.run_id, moment().label("now"))
         .where(
-            run_states.c.run_id == sa.bindparam("in_run_id"),
-            status_of(run_states) == fixed(RunStatus.RUNNING.value),
+            _STATE.c.run_id == sa.bindparam("in_run_id"),
+            status_of(_STATE) == fixed(RunStatus.RUNNING.value),
         )
         .with_for_update()
         .cte("locked")
@@ -69,10 +73,10 @@ def _locked() -> sa.CTE:
 def _held(locked: sa.CTE) -> sa.ColumnElement[bool]:
     """Return the condition that the lease is still held."""
     return sa.and_(
-        is_keyed(branches, locked),
-        branches.c.slot == sa.bindparam("in_slot"),
-        branches.c.fencing_token == sa.bindparam("with_token"),
-        status_of(branches) == _RUNNING,
+        is_keyed(_BRANCH, locked),
+        _BRANCH.c.slot == sa.bindparam("in_slot"),
+        _BRANCH.c.fencing_token == sa.bindparam("with_token"),
+        status_of(_BRANCH) == _RUNNING,
     )
 
 
@@ -117,9 +121,9 @@ def _bound(name: str, column: sa.Column[Any]) -> sa.BindParameter[Any]:
 
 def _go_on_statement() -> sa.Select[Any]:
     locked = _locked()
-    long_enough = branches.c.due_at > locked.c.now + sa.bindparam("enough", type_=sa.Interval())
+    long_enough = _BRANCH.c.due_at > locked.c.now + sa.bindparam("enough", type_=sa.Interval())
     moved = (
-        sa.update(branches)
+        sa.update(_BRANCH)
         .where(_held(locked))
         .values(
             step=sa.bindparam("next_step"),
@@ -127,14 +131,14 @@ def _go_on_statement() -> sa.Select[Any]:
             status=_RUNNING,
             attempt=fixed(1),
             lost=fixed(0),
-            fencing_token=branches.c.fencing_token + fixed(1),
+            fencing_token=_BRANCH.c.fencing_token + fixed(1),
             horizon=sa.bindparam("ordinal"),
             resends=fixed(0),
             created_at=locked.c.now,
             ready_at=locked.c.now,
             # An unchanged `due_at` keeps the update off the table's index.
             due_at=sa.case(
-                (long_enough, branches.c.due_at),
+                (long_enough, _BRANCH.c.due_at),
                 else_=locked.c.now + sa.bindparam("lease", type_=sa.Interval()),
             ),
             rung_at=sa.null(),
@@ -142,7 +146,7 @@ def _go_on_statement() -> sa.Select[Any]:
             touched_at=locked.c.now,
             worker=sa.bindparam("next_worker"),
         )
-        .returning(branches.c.run_id, locked.c.now, branches.c.due_at)
+        .returning(_BRANCH.c.run_id, locked.c.now, _BRANCH.c.due_at)
         .cte("moved")
     )
     attempt, step_run = _history(moved)
@@ -151,18 +155,26 @@ def _go_on_statement() -> sa.Select[Any]:
     )
 
 
-def _complete_statement() -> sa.Select[Any]:
+@dataclass(frozen=True, slots=True)
+class _Completion:
+    """The parts of a statement that complete a run: its branch is `moved`, the `others` follow."""
+
+    moved: sa.CTE
+    others: tuple[sa.CTE, ...]
+
+
+def _completion() -> _Completion:
     locked = _locked()
     moved = (
-        sa.delete(branches)
+        sa.delete(_BRANCH)
         .where(_held(locked))
-        .returning(branches.c.run_id, locked.c.now)
+        .returning(_BRANCH.c.run_id, locked.c.now)
         .cte("moved")
     )
     attempt, step_run = _history(moved)
     over = (
-        sa.update(run_states)
-        .where(is_keyed(run_states, moved))
+        sa.update(_STATE)
+        .where(is_keyed(_STATE, moved))
         .values(
             status=fixed(RUN[(RunStatus.RUNNING, RunEvent.COMPLETE)].value),
             last_error=sa.null(),
@@ -170,13 +182,28 @@ def _complete_statement() -> sa.Select[Any]:
             finished_at=moved.c.now,
         )
     )
-    return sa.select(moved.c.now).add_cte(
-        attempt.cte("attempt"), step_run.cte("step_run"), over.cte("over")
+    return _Completion(moved, (attempt.cte("attempt"), step_run.cte("step_run"), over.cte("over")))
+
+
+def _complete_statement() -> sa.Select[Any]:
+    completion = _completion()
+    return sa.select(completion.moved.c.now).add_cte(*completion.others)
+
+
+def _complete_and_claim_statement() -> sa.Select[Any]:
+    completion = _completion()
+    moved = completion.moved
+    claim = claiming.parts(after=moved)
+    return (
+        sa.select(moved.c.now, *claim.told)
+        .select_from(moved.outerjoin(claim.claimed, sa.true()))
+        .add_cte(*completion.others, claim.started)
     )
 
 
 _GO_ON: Final = Prepared(_go_on_statement())
 _COMPLETE: Final = Prepared(_complete_statement())
+_COMPLETE_AND_CLAIM: Final = Prepared(_complete_and_claim_statement())
 
 
 def go_on(
@@ -212,6 +239,26 @@ def complete(
     """End the attempt and the run with it; return the time. None means that nothing was done."""
     row = _COMPLETE.first(through, _values(ending, at))
     return None if row is None else row[0].astimezone(UTC)
+
+
+def complete_and_claim(
+    through: sa.Connection | Alone,
+    ending: Ending,
+    wanted: claiming.Wanted,
+    *,
+    at: datetime | None,
+) -> tuple[datetime, claiming.FirstClaim | None] | None:
+    """End the attempt and the run with it, and claim the step with which another run begins.
+
+    Returns the time, and what the claim has found: None when the other run is
+    not, or not now, to be had. None instead of both means that nothing was done.
+    """
+    row = _COMPLETE_AND_CLAIM.first(through, {**_values(ending, at), **wanted.values()})
+    if row is None:
+        return None
+    now, *found = row
+    claimed = None if found[0] is None else claiming.FirstClaim.of(found)
+    return now.astimezone(UTC), claimed
 
 
 def _values(ending: Ending, at: datetime | None) -> dict[str, Any]:

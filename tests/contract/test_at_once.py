@@ -2,8 +2,9 @@
 
 A process starts its first run of a definition statement by statement, since it
 stores the definition, too; the next ones at once where the database can. A
-first claim is made at once when the definition is that of today's code. Time
-stands still, so the rows must be equal but for the ids.
+first claim is made at once when the definition is that of today's code, alone or
+with the end of the run before. Time stands still, so the rows must be equal but
+for the ids.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from flask_squidmesh import IdempotencyConflict, Workflow, complete, log, manual
 from flask_squidmesh.current import state
 from flask_squidmesh.definition.registry import Registry
 from flask_squidmesh.engine.beginnings import Beginnings
+from flask_squidmesh.engine.news import Ring
 from flask_squidmesh.store import models
 from tests.contract.host import db
 
@@ -57,8 +59,8 @@ def start(workflow, payload):
     return run, told(news)
 
 
-def claim(run_id, name):
-    """Deliver one message and stop after the first commit; return its news."""
+def claim(run_id, name, *, commits=1, other_runs=False):
+    """Deliver one message and stop after so many commits; return the news of each."""
     heard = []
 
     class Stop(Exception):
@@ -66,10 +68,13 @@ def claim(run_id, name):
 
     def stop(news):
         heard.append(told(news))
-        raise Stop
+        if len(heard) == commits:
+            raise Stop
 
     with pytest.raises(Stop):
-        state().engine().deliver(run_id, name, may_continue=lambda: True, after_commit=stop)
+        state().engine().deliver(
+            run_id, name, may_continue=lambda: True, after_commit=stop, other_runs=other_runs
+        )
     return heard
 
 
@@ -97,6 +102,24 @@ def test_first_claim_at_once_leaves_the_same_rows(world, clock, workflow, payloa
     assert claim(by_steps, "first") == heard
     assert rows(at_once) == rows(by_steps)
     assert [row["status"] for row in rows(at_once)[1:]] == ["running", "running"]
+
+
+@pytest.mark.parametrize(("workflow", "payload"), CASES)
+def test_first_claim_with_the_end_of_another_run_leaves_the_same_rows(
+    world, clock, workflow, payload
+):
+    if db.engine.dialect.name != "postgresql":
+        pytest.skip("a statement is about one run here")
+    ending = [world.start(Noted) for _ in range(2)]
+    with_the_end, alone = (world.start(workflow, payload) for _ in range(2))
+    clock.advance(seconds=3)
+    heard = claim(alone, "first")[0]
+    ended = claim(ending[0], "first", commits=2)[1]
+    state().engine()._runtime.backlog.give_back(Ring(with_the_end, "first", begins=True))
+    both = claim(ending[1], "first", commits=2, other_runs=True)[1]
+    assert rows(with_the_end) == rows(alone)
+    assert rows(ending[1]) == rows(ending[0])
+    assert both == (ended[0] + heard[0], ended[1] + heard[1])
 
 
 @pytest.mark.parametrize("session", [False, True])

@@ -65,8 +65,8 @@ def traffic(world):
     sa.event.remove(db.engine, "commit", commit)
 
 
-def one_message(run_id, step_name):
-    """Do what one message does when it has time for the whole run; return the rings it left."""
+def one_message(run_id, step_name, *, other_runs=False):
+    """Do what one message does when it has time for all it finds; return the rings it left."""
     rings: list[Ring] = []
     here = state()
     word = here.engine().deliver(
@@ -74,6 +74,7 @@ def one_message(run_id, step_name):
         step_name,
         may_continue=lambda: True,
         after_commit=lambda news: rings.extend(news.rings),
+        other_runs=other_runs,
     )
     assert word == "executed"
     return rings
@@ -107,6 +108,17 @@ def test_straight_run_of_n_steps_costs_one_message_and_n_plus_1_commits(world, t
     rings = one_message(run_id, "one")
     assert (traffic.count("commit"), rings) == (STEPS + 1, [])
     assert world.see(run_id).status == "completed"
+
+
+def test_run_after_another_costs_as_many_statements_as_it_has_steps_on_postgresql(world, traffic):
+    if not is_postgresql():
+        pytest.skip("a statement is about one run here")
+    first, second = (world.start(Straight) for _ in range(2))
+    state().engine()._runtime.backlog.give_back(Ring(second, "one", begins=True))
+    traffic.clear()
+    assert one_message(first, "one", other_runs=True) == []
+    assert by_commit(traffic)[1:] == [["with run_states"]] * (2 * STEPS)
+    assert world.see(second).status == "completed"
 
 
 def test_each_step_costs_one_statement_on_postgresql_and_four_elsewhere(world, traffic, lock):

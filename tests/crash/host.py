@@ -83,9 +83,15 @@ class World:
 
         state.announce = announce
 
-    def start(self, workflow: type[Workflow], payload: dict[str, Any] | None = None) -> Run:
+    def start(
+        self,
+        workflow: type[Workflow],
+        payload: dict[str, Any] | None = None,
+        *,
+        key: str = "the one",
+    ) -> Run:
         """Start the run, or find it, as a client does who never got an answer."""
-        return self.squidmesh.start_run(workflow, payload, idempotency_key="the one")
+        return self.squidmesh.start_run(workflow, payload, idempotency_key=key)
 
     def runs(self) -> list[Run]:
         """Return all runs with their history, oldest first."""
@@ -105,7 +111,7 @@ class World:
         for _ in range(_ENOUGH):
             if self._messages:
                 ring = self._messages.popleft()
-                delivery.run_step(self._app, ring.run_id, ring.step)
+                delivery.work_off(self._app, ring.run_id, ring.step)
                 continue
             due = self._next_due()
             if due is None:

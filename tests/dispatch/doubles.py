@@ -36,6 +36,7 @@ class EngineInMemory:
         self.lost: tuple[Ring, ...] = ()
         self.searches = 0
         self.waiting: list[Ring] = []
+        self.may_take_runs: list[bool] = []
         self.error_of_search: Exception | None = None
 
     def take_waiting(self) -> Ring | None:
@@ -51,10 +52,12 @@ class EngineInMemory:
         may_continue: Callable[[], bool],
         after_commit: Callable[[News], None],
         is_ending: Callable[[], bool],
+        other_runs: bool,
     ) -> str:
         if self.error is not None:
             raise self.error
         self.delivered.append((run_id, step))
+        self.may_take_runs.append(other_runs)
         self.executing()
         self.continued.append(may_continue())
         after_commit(self.news.pop(step, News()))

@@ -42,6 +42,7 @@ class EngineOnPaper(EngineInMemory):
         may_continue: Callable[[], bool],
         after_commit: Callable[[News], None],
         is_ending: Callable[[], bool],
+        other_runs: bool,
     ) -> str:
         note("deliver", step)
         if step == "until_told":

@@ -102,6 +102,7 @@ def test_runs_that_wait_are_executed_with_the_message_that_finds_them(celery):
     state_of(app).memory.waiting = list(waiting)
     deliver_message(app)
     assert state_of(app).memory.delivered == [(RUN, "load"), *((r.run_id, r.step) for r in waiting)]
+    assert state_of(app).memory.may_take_runs == [True] * 3
 
 
 def test_worker_that_gives_way_rings_for_one_that_waits(celery):
@@ -133,6 +134,7 @@ def test_without_a_budget_a_message_is_about_its_step_alone(celery):
     state_of(app).memory.waiting = beginning()
     deliver_message(app)
     assert len(state_of(app).memory.waiting) == 1
+    assert state_of(app).memory.may_take_runs == [False]
 
 
 def test_failure_of_a_run_that_waited_is_told_by_its_name(celery, caplog):

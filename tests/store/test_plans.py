@@ -22,6 +22,7 @@ STATEMENTS = {
     "first claim": claiming._CLAIM,
     "going on": straight._GO_ON,
     "the end": straight._COMPLETE,
+    "the end and a first claim": straight._COMPLETE_AND_CLAIM,
     "another branch": passing._pass_on(named=False),
     "a certain branch": passing._pass_on(named=True),
 }
