@@ -99,6 +99,10 @@ class _NotJson(Exception):
         super().__init__(reason)
 
 
+# `json.dumps` makes one for each call that asks for anything but its defaults.
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
 def encode(value: object, *, what: str, limit: int | None = None) -> str:
     """Return *value* as a document; *what* names it in errors.
 
@@ -111,7 +115,7 @@ def encode(value: object, *, what: str, limit: int | None = None) -> str:
     except _NotJson as error:
         path = "".join(reversed(error.segments)).removeprefix(".")
         raise DocumentError(what, _shortened(path), error.reason) from None
-    text = json.dumps(plain, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    text = _ENCODER.encode(plain)
     if limit is not None and len(text) > limit:
         raise DocumentTooLarge(what, len(text), limit)
     return text

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 def renew(runtime: Runtime, held: Held) -> bool:
     """Extend the lease behind *held*; False means that its token is no longer current."""
-    if held.is_lost.is_set():
+    if held.is_lost:
         return False
 
     def work(connection: transaction.Connection) -> bool:
@@ -35,7 +35,7 @@ def renew(runtime: Runtime, held: Held) -> bool:
     if transaction.run(runtime.database, work):
         held.renewed = started
         return True
-    held.is_lost.set()
+    held.is_lost = True
     logger.warning(
         "the lease on step %s of run %s is gone; what this attempt does is not kept",
         held.branch.step,
@@ -50,6 +50,6 @@ def renew_executing(runtime: Runtime) -> int:
     renewed = 0
     for held in runtime.executing.all():
         is_due = runtime.clock.monotonic() - held.renewed >= third
-        if is_due and not held.is_lost.is_set():
+        if is_due and not held.is_lost:
             renewed += renew(runtime, held)
     return renewed

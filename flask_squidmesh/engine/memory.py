@@ -7,7 +7,6 @@ along while it continues inline.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -91,7 +90,7 @@ class Held:
     memory: Memory
     lease_until: datetime
     renewed: float
-    is_lost: threading.Event = field(default_factory=threading.Event)
+    is_lost: bool = False
 
     @property
     def step(self) -> StepSpec:

@@ -70,6 +70,7 @@ class Runtime:
     host: HostSession
     step_context: Callable[[], AbstractContextManager[object]]
     executing: Executing = field(default_factory=Executing)
+    limits: Limits = field(init=False)
     beginnings: Beginnings = field(init=False)
     backlog: Backlog = field(init=False)
     next_look_at_cron: datetime = _LONG_AGO
@@ -79,12 +80,9 @@ class Runtime:
     _stored: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self.limits = Limits(self.settings.max_step_visits, self.settings.max_lost_attempts)
         self.beginnings = Beginnings(self.registry)
         self.backlog = Backlog(self.database, self.beginnings)
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(self.settings.max_step_visits, self.settings.max_lost_attempts)
 
     def code(self, workflow: str) -> WorkflowCode | None:
         """Return the current code of a workflow, None when it is not registered."""
@@ -157,6 +155,15 @@ class Runtime:
         self._stored.add(fingerprint)
 
 
+_NAMES: Final = threading.local()
+
+
 def worker_name() -> str:
     """Return the name this thread's claims carry: process, host and thread."""
-    return f"{os.getpid()}@{socket.gethostname()}/{threading.get_native_id()}"[:255]
+    process = os.getpid()
+    # A child that was forked has its thread's name from its parent.
+    if getattr(_NAMES, "process", None) != process:
+        _NAMES.process = process
+        name = f"{process}@{socket.gethostname()}/{threading.get_native_id()}"
+        _NAMES.name = name[:255]
+    return str(_NAMES.name)

@@ -14,7 +14,6 @@ same rows.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -183,13 +182,15 @@ def held_in(following: Scene, held: Held) -> Held | None:
 
 
 def _held_at(runtime: Runtime, held: Held, branch: Branch, memory: Memory, now: datetime) -> Held:
-    return replace(
-        held,
+    return Held(
+        run=held.run,
+        definition=held.definition,
+        code=held.code,
+        inline=held.inline,
         branch=branch,
         memory=memory,
         lease_until=branch.due_at or now,
         renewed=runtime.clock.monotonic(),
-        is_lost=threading.Event(),
     )
 
 

@@ -84,7 +84,7 @@ class StepContext:
     @property
     def cancelled(self) -> bool:
         """Whether the run is being cancelled, or this attempt was taken over; asks the database."""
-        if self._held.is_lost.is_set():
+        if self._held.is_lost:
             return True
         found = transaction.read(
             self._runtime.database, lambda c: runs.find_with_state(c, self.run_id)
@@ -100,7 +100,7 @@ class StepContext:
         """
         if self._runtime.host.is_locking_others_out():
             # The renewal would wait for this very thread; the lease is judged after the commit.
-            return not self._held.is_lost.is_set()
+            return not self._held.is_lost
         return renew(self._runtime, self._held)
 
     @staticmethod

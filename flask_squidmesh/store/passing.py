@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -66,9 +66,14 @@ _ENDING: Final = (
     *("created_at", "started_at", "worker"),
 )
 """The columns of a branch that its history is written from."""
-_NUMBERS: Final = ("slot", "visit", "attempt", "lost", "fencing_token", "horizon")
 _TIMES: Final = ("created_at", "ready_at", "rung_at")
-"""With the step: what is not known of a branch from its being claimed."""
+_TOLD: Final = (
+    *("step", "slot", "visit", "attempt", "lost", "fencing_token", "horizon"),
+    *_TIMES,
+)
+"""What is not known of a branch from its being claimed."""
+
+Which = Literal["named", "any", "not excluded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,26 +128,28 @@ def pass_on(
         "next_worker": worker,
         "lease": lease,
     }
-    if wanted.step is None:
-        values["excluded"] = list(wanted.excluded)
-    else:
+    which: Which = "any"
+    if wanted.step is not None:
+        which = "named"
         values |= {"next_slot": wanted.slot, "next_step": wanted.step}
+    elif wanted.excluded:
+        which = "not excluded"
+        values["excluded"] = list(wanted.excluded)
     try:
-        row = _pass_on(named=wanted.step is not None).first(through, values)
+        row = _pass_on(which).first(through, values)
     except sa.exc.IntegrityError as error:
         if isinstance(through, Alone) and dialect.is_passing(error):
             return None
         raise
     if row is None:
         return None
-    found: Any = row
-    step, numbers, times = found
-    now = times[0].astimezone(UTC)
-    known: dict[str, Any] = dict(zip(_NUMBERS, numbers[1:], strict=True))
-    known |= zip(_TIMES, map(dialect.aware, times[1:]), strict=True)
+    now, ordinal, *told = row
+    now = now.astimezone(UTC)
+    known: dict[str, Any] = dict(zip(_TOLD, told, strict=True))
+    for name in _TIMES:
+        known[name] = dialect.aware(known[name])
     claimed = Branch(
         run_id=ending.branch.run_id,
-        step=step,
         status=STEP_RUN[(StepRunStatus.PENDING, StepRunEvent.CLAIM)],
         **known,
         resends=0,
@@ -151,7 +158,7 @@ def pass_on(
         touched_at=now,
         worker=worker,
     )
-    return Passed(now, numbers[0], claimed)
+    return Passed(now, ordinal, claimed)
 
 
 def _of_run(table: sa.FromClause) -> sa.ColumnElement[bool]:
@@ -184,20 +191,20 @@ def _held(locked: sa.CTE) -> sa.CTE:
     )
 
 
-def _next(held: sa.CTE, *, named: bool) -> sa.CTE:
+def _next(held: sa.CTE, which: Which) -> sa.CTE:
     other = branches.alias("other")
     query = sa.select(other.c.slot).where(
         has_row(held), _of_run(other), status_of(other).not_in(_NOT_PENDING)
     )
-    if named:
+    if which == "named":
         query = query.where(
             other.c.slot == sa.bindparam("next_slot"), other.c.step == sa.bindparam("next_step")
         )
     else:
+        query = query.where(other.c.slot > sa.bindparam("in_slot")).order_by(other.c.slot)
+    if which == "not excluded":
         names = sa.bindparam("excluded", type_=postgresql.ARRAY(sa.Text))
-        query = query.where(
-            other.c.slot > sa.bindparam("in_slot"), other.c.step != sa.all_(names)
-        ).order_by(other.c.slot)
+        query = query.where(other.c.step != sa.all_(names))
     # A ticker that rings holds the row for a moment, and somebody frozen for ever.
     return query.limit(fixed(1)).with_for_update(skip_locked=True).cte("next")
 
@@ -233,19 +240,19 @@ def _ended(held: sa.CTE, following: sa.CTE) -> sa.CTE:
 
 
 @cache
-def _pass_on(*, named: bool) -> Prepared:
+def _pass_on(which: Which) -> Prepared:
     held = _held(_locked())
-    following = _next(held, named=named)
+    following = _next(held, which)
     ended = _ended(held, following)
     gone = sa.delete(branches).where(
-        is_keyed(branches, ended), branches.c.slot == sa.bindparam("in_slot")
+        has_row(ended), _of_run(branches), branches.c.slot == sa.bindparam("in_slot")
     )
     chosen: Any = branches.alias("chosen")
     claimed = (
         sa.update(chosen)
         # Looked up before and not joined, or all branches of the run would be looked at.
         .where(is_keyed(chosen, ended), chosen.c.slot == _one(ended.c.next_slot))
-        .returning(chosen.c.step, *(chosen.c[name] for name in (*_NUMBERS, *_TIMES)))
+        .returning(*(chosen.c[name] for name in _TOLD))
         .values(
             status=fixed(STEP_RUN[(StepRunStatus.PENDING, StepRunEvent.CLAIM)].value),
             attempt=chosen.c.attempt + fixed(1),
@@ -275,12 +282,7 @@ def _pass_on(*, named: bool) -> Prepared:
     }
     taken = claimed.cte("claimed")
     return Prepared(
-        # Few columns: SQLAlchemy looks at each of them anew in every result.
-        sa.select(
-            taken.c.step,
-            postgresql.array([ended.c.ordinal, *(taken.c[name] for name in _NUMBERS)]),
-            postgresql.array([ended.c.now, *(taken.c[name] for name in _TIMES)]),
-        )
+        sa.select(ended.c.now, ended.c.ordinal, *(taken.c[name] for name in _TOLD))
         .select_from(ended.join(taken, sa.true()))
         .add_cte(
             gone.cte("gone"),

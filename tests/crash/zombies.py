@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from threading import Event
 from typing import Final
 
 import sqlalchemy as sa
@@ -146,7 +145,7 @@ class Graveyard:
     def _pick(self) -> tuple[str, Held]:
         scene = self._chance.choice(self._scenes)
         # A claim that was told once that it is lost asks no more; these have not been told.
-        return scene.name, replace(self._chance.choice(scene.zombies), is_lost=Event())
+        return scene.name, replace(self._chance.choice(scene.zombies), is_lost=False)
 
     def _note(self, what: str, scene: str, *, accepted: bool) -> None:
         self.attempted[what] += 1

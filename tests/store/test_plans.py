@@ -23,8 +23,9 @@ STATEMENTS = {
     "going on": straight._GO_ON,
     "the end": straight._COMPLETE,
     "the end and a first claim": straight._COMPLETE_AND_CLAIM,
-    "another branch": passing._pass_on(named=False),
-    "a certain branch": passing._pass_on(named=True),
+    "another branch": passing._pass_on("any"),
+    "another branch but some": passing._pass_on("not excluded"),
+    "a certain branch": passing._pass_on("named"),
 }
 MANY = 3000
 FILL = """
