@@ -22,6 +22,7 @@ from flask_squidmesh.engine.memory import Held, Memory
 from flask_squidmesh.engine.news import NOTHING, News
 from flask_squidmesh.engine.runtime import Runtime
 from flask_squidmesh.engine.scene import Scene
+from flask_squidmesh.engine.waking import wake_more
 from flask_squidmesh.ids import parse_id
 from flask_squidmesh.lifecycle.decide import Refused, decide
 from flask_squidmesh.lifecycle.facts import ENDED, Facts, Taken
@@ -157,6 +158,7 @@ def _claim(scene: Scene, branch: Branch) -> Taking:
     code = runtime.code(scene.run.workflow)
     if scene.entered is None or code is None:
         return Taking("executed", news=scene.news())
+    wake_more(scene)
     held = Held(
         run=scene.run,
         definition=definition,

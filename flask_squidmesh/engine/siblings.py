@@ -4,7 +4,7 @@ In a dependency workflow a worker that leaves a branch takes the next one that
 waits, in the very transaction that ends the first: no message, no claim of its
 own, and what the run looks like from there is known already, since branches
 that became ready together see the same. A worker that may not go on rings for
-one of those that were not rung (`spread`), so that somebody else does.
+one of those that were not rung (`waking`), so that somebody else does.
 
 Where the database can, and the step has succeeded and completed nothing but
 itself, all of it is one statement; `decide` is asked first whether that is so.
@@ -22,9 +22,10 @@ from flask_squidmesh.definition.spec import COMPLETE
 from flask_squidmesh.engine.apply import apply
 from flask_squidmesh.engine.claim import load_memory
 from flask_squidmesh.engine.memory import Held, Memory, Settled
-from flask_squidmesh.engine.news import News, Notice, Ring, about
+from flask_squidmesh.engine.news import News, Notice, about
 from flask_squidmesh.engine.runtime import Runtime, worker_name
-from flask_squidmesh.engine.scene import GRACES, Scene
+from flask_squidmesh.engine.scene import Scene
+from flask_squidmesh.engine.waking import ring_for_others
 from flask_squidmesh.lifecycle import effects as do
 from flask_squidmesh.lifecycle.decide import decide
 from flask_squidmesh.lifecycle.facts import Facts, Outcome, Succeeded, Taken
@@ -235,11 +236,7 @@ def _hand_over(scene: Scene) -> None:
     """Ring for a branch that was not rung, in the place of the worker that goes no further."""
     if any(ring.at is None for ring in scene.rings):
         return
-    found = siblings.find_pending(scene.connection, scene.run.id, after=scene.at.slot, unrung=True)
-    if found is not None and branches.ring(
-        scene.connection, found, now=scene.now, again_at=scene.now + GRACES[0]
-    ):
-        scene.rings.append(Ring(found.run_id, found.step))
+    ring_for_others(scene, 1)
 
 
 def find_taken(scene: Scene, held: Held) -> None:

@@ -16,7 +16,7 @@ from marshmallow import fields
 from flask_squidmesh import Retry, StepFailed, Workflow, fixed, log, manual, step, wait
 from flask_squidmesh.current import state
 from flask_squidmesh.engine.news import News, Ring
-from flask_squidmesh.engine.spread import AT_ONCE
+from flask_squidmesh.engine.spread import AT_ONCE, WOKEN
 from flask_squidmesh.store.models import attempts, branches, joins, step_runs
 from flask_squidmesh.testing import run_until_idle, tick
 from tests.contract.host import World, db, notes, path, step_run, write
@@ -199,9 +199,8 @@ def test_whoever_begins_in_the_middle_comes_round_to_the_first(world, clock):
 def test_a_wide_fan_out_is_rung_little_by_little(world, clock):
     run_id = world.start(fan_out(2 * AT_ONCE + 10))
     rings = deliver(run_id, "root", turns=0)
-    assert len(rings) == AT_ONCE
-    assert [ring.step for ring in rings] == [f"branch_{n}" for n in range(AT_ONCE)]
-    assert sum(at is None for at in waiting(run_id).values()) == AT_ONCE + 10
+    assert [ring.step for ring in rings] == [f"branch_{n}" for n in range(WOKEN)]
+    assert sum(at is None for at in waiting(run_id).values()) == 2 * AT_ONCE + 10 - WOKEN
     clock.advance(seconds=9.9)
     assert tick().due == 0
     clock.advance(seconds=0.1)
@@ -215,24 +214,50 @@ def test_a_wide_fan_out_is_rung_little_by_little(world, clock):
 
 def test_many_roots_are_rung_little_by_little_but_timers_at_once(world, clock):
     body: dict[str, Any] = {"go": manual(), "last_timer": wait(seconds=1)}
-    body |= {f"root_{n}": step(lambda: None) for n in range(AT_ONCE + 1)}
+    body |= {f"root_{n}": step(lambda: None) for n in range(WOKEN + 1)}
     body["first_timer"] = wait(seconds=1)
     body["end"] = step(lambda: None, after=["first_timer"])
     made: Any = types.new_class("Roots", (Workflow,), {}, lambda ns: ns.update(body))
     run_id = world.start(made)
     unrung = [name for name, at in waiting(run_id).items() if at is None]
-    assert unrung == [f"root_{AT_ONCE}"]
+    assert unrung == [f"root_{WOKEN}"]
     assert world.go(run_id, advance=True).status == "completed"
 
 
 def test_a_worker_that_gives_way_rings_for_one_that_was_not_rung(world, clock):
-    run_id = world.start(fan_out(AT_ONCE + 3))
+    run_id = world.start(fan_out(WOKEN + 7))
     deliver(run_id, "root", turns=0)
-    assert deliver(run_id, "branch_0", turns=0) == [Ring(run_id, f"branch_{AT_ONCE}")]
-    assert deliver(run_id, "branch_1", turns=2) == [Ring(run_id, f"branch_{AT_ONCE + 1}")]
+    assert deliver(run_id, "branch_0", turns=0) == unrung(run_id, 0, 1, 2)
+    assert deliver(run_id, "branch_1", turns=2) == unrung(run_id, 3, 4, 5)
     assert next(iter(waiting(run_id))) == "branch_4"
-    deliver(run_id, "branch_4", turns=0)
+    assert deliver(run_id, "branch_4", turns=0) == unrung(run_id, 6)
     assert deliver(run_id, "branch_5", turns=0) == [], "all are rung by now"
+
+
+def unrung(run_id, *numbers):
+    """Return the rings for these of the branches that were not rung in the beginning."""
+    return [Ring(run_id, f"branch_{WOKEN + number}") for number in numbers]
+
+
+def test_a_worker_that_is_woken_wakes_two_more(world, clock):
+    run_id = world.start(fan_out(WOKEN + 5))
+    deliver(run_id, "root", turns=0)
+    assert deliver(run_id, "branch_3")[:2] == unrung(run_id, 0, 1)
+    assert world.see(run_id).status == "completed"
+
+
+@pytest.mark.parametrize("size", [WOKEN, WOKEN + 1, 10 * WOKEN])
+def test_messages_alone_bring_workers_to_every_branch(world, clock, size):
+    """Where each does one step and gives way, and no ticker looks."""
+    run_id = world.start(fan_out(size))
+    messages = deque(["root"])
+    sent = 1
+    while messages:
+        rings = deliver(run_id, messages.popleft(), turns=0)
+        messages.extend(ring.step for ring in rings)
+        sent += len(rings)
+    assert world.see(run_id).status == "completed"
+    assert sent == size + 2
 
 
 def test_steps_to_go_on_with_are_taken_in_their_order_and_no_others(world, clock):
