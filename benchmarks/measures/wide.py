@@ -19,6 +19,11 @@ REPEATED: Final = {SMALLEST: 5, 1_000: 3, LARGEST: 2}
 QUICK: Final = {SMALLEST: 3, 1_000: 1}
 
 
+def _looks_every(size: int) -> float:
+    """Return the seconds between two looks: often enough for the figure, seldom for the machine."""
+    return max(0.005, size / 200_000)
+
+
 def take(*, full: bool) -> Iterator[Reading]:
     """Execute fan-outs of every size in one worker process, from the call of `start_run`."""
     sizes = REPEATED if full else QUICK
@@ -36,7 +41,7 @@ def take(*, full: bool) -> Iterator[Reading]:
                     finished += 1
                     began = time.perf_counter()
                     host.squidmesh.start_run(f"fan_out{size}")
-                    wait_for_runs(host, "completed", finished)
+                    wait_for_runs(host, "completed", finished, interval=_looks_every(size))
                     values.append(time.perf_counter() - began)
                 took[size] = statistics.median(values)
         host.close()

@@ -166,27 +166,20 @@ def _of_run(table: sa.FromClause) -> sa.ColumnElement[bool]:
     return column == sa.bindparam("in_run_id", type_=column.type)
 
 
-def _locked() -> sa.CTE:
-    return (
-        sa.select(run_states.c.run_id)
-        .where(_of_run(run_states), status_of(run_states) == fixed(RunStatus.RUNNING.value))
-        .with_for_update()
-        .cte("locked")
-    )
-
-
-def _held(locked: sa.CTE) -> sa.CTE:
-    mine = branches.alias("mine")
+def _held() -> sa.CTE:
+    state, mine = run_states.alias("state"), branches.alias("mine")
     return (
         sa.select(*(mine.c[name] for name in _ENDING))
+        .select_from(state.join(mine, mine.c.run_id == state.c.run_id))
         .where(
-            has_row(locked),
-            _of_run(mine),
+            _of_run(state),
+            status_of(state) == fixed(RunStatus.RUNNING.value),
             mine.c.slot == sa.bindparam("in_slot"),
             mine.c.fencing_token == sa.bindparam("with_token"),
             status_of(mine) == fixed(_RUNNING),
         )
-        .with_for_update()
+        # In this order: the run first. Each is looked at again if it had to be waited for.
+        .with_for_update(of=(state, mine))
         .cte("held")
     )
 
@@ -241,7 +234,7 @@ def _ended(held: sa.CTE, following: sa.CTE) -> sa.CTE:
 
 @cache
 def _pass_on(which: Which) -> Prepared:
-    held = _held(_locked())
+    held = _held()
     following = _next(held, which)
     ended = _ended(held, following)
     gone = sa.delete(branches).where(
