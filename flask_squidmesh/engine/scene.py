@@ -90,6 +90,8 @@ class Scene:
 
     def after(self, seconds: float) -> datetime:
         """Return the time in *seconds*, or in `LONGEST_DELAY` if that is sooner."""
+        if not seconds:
+            return self.now
         return self.now + timedelta(seconds=min(seconds, LONGEST_DELAY.total_seconds()))
 
     def tell(self, name: str, branch: Branch, **values: Any) -> None:
