@@ -69,7 +69,7 @@ def perform(runtime: Runtime, held: Held, *, is_ending: Callable[[], bool]) -> P
     """
     context = runtime.host.scope()
     try:
-        return Performed(Succeeded(), _output(runtime, held))
+        return Performed(Succeeded(), _output(runtime, held, context))
     except _Refused as refused:
         return Performed(Failed(refused.error))
     except _WritesLost as lost:
@@ -86,9 +86,9 @@ def perform(runtime: Runtime, held: Held, *, is_ending: Callable[[], bool]) -> P
             runtime.host.forget(context)
 
 
-def _output(runtime: Runtime, held: Held) -> str | None:
-    """Do what the step is for and return its output, encoded."""
-    kind, context = held.step.kind, runtime.host.scope()
+def _output(runtime: Runtime, held: Held, context: object) -> str | None:
+    """Do what the step is for, in the app *context*, and return its output, encoded."""
+    kind = held.step.kind
     if kind == "log":
         level = logging.getLevelNamesMapping()[(held.step.level or "info").upper()]
         logger.log(level, "%s", held.step.message)

@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -21,6 +21,7 @@ from flask_squidmesh.engine.backlog import Backlog
 from flask_squidmesh.engine.beginnings import Beginnings
 from flask_squidmesh.engine.memory import Held
 from flask_squidmesh.exceptions import RunNotFound
+from flask_squidmesh.lifecycle import effects as do
 from flask_squidmesh.lifecycle.facts import Limits
 from flask_squidmesh.store import definitions, runs, transaction
 from flask_squidmesh.store.host import HostSession
@@ -37,17 +38,20 @@ class Executing:
         self._held: dict[int, Held] = {}
         self.count = 0
 
-    @contextmanager
-    def during(self, held: Held) -> Iterator[None]:
+    def during(self, held: Held) -> AbstractContextManager[None]:
         """Count *held* among the executing claims while the block runs."""
+        return _Execution(self, held)
+
+    def begin(self, held: Held) -> None:
+        """Count *held* among them."""
         with self._lock:
             self._held[id(held)] = held
             self.count += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._held.pop(id(held), None)
+
+    def end(self, held: Held) -> None:
+        """Do so no longer."""
+        with self._lock:
+            self._held.pop(id(held), None)
 
     def all(self) -> list[Held]:
         """Return the claims that are executing now."""
@@ -55,12 +59,30 @@ class Executing:
             return list(self._held.values())
 
 
+class _Execution(AbstractContextManager[None]):
+    """A class, since a generator takes several times as long to enter and to leave."""
+
+    __slots__ = ("_executing", "_held")
+
+    def __init__(self, executing: Executing, held: Held) -> None:
+        self._executing = executing
+        self._held = held
+
+    def __enter__(self) -> None:
+        self._executing.begin(self._held)
+
+    def __exit__(self, *_: object) -> None:
+        self._executing.end(self._held)
+
+
 @dataclass(eq=False)
 class Runtime:
     """The parts an engine is put together from.
 
     `step_context` opens the fresh Flask app context that a step runs in, and
-    `host` is the host's session inside of it.
+    `host` is the host's session inside of it. `ways` is what `straight` knows of
+    where steps lead: of a definition, for a worker with some code, after a step,
+    with and without going on.
     """
 
     database: transaction.Engine
@@ -74,6 +96,7 @@ class Runtime:
     beginnings: Beginnings = field(init=False)
     backlog: Backlog = field(init=False)
     next_look_at_cron: datetime = _LONG_AGO
+    ways: dict[tuple[str, str, str, bool], do.Effect | None] = field(default_factory=dict)
     _definitions: dict[str, Definition] = field(default_factory=dict)
     _executable: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     _other: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)

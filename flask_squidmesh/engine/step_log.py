@@ -8,8 +8,8 @@ as they are.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
@@ -19,21 +19,27 @@ from flask_squidmesh.engine.memory import Held
 _running: ContextVar[Mapping[str, Any] | None] = ContextVar("squidmesh_step", default=None)
 
 
-@contextmanager
-def during(held: Held) -> Iterator[None]:
+class during(AbstractContextManager[None]):  # noqa: N801  # called like a function
     """Let log records tell of *held* within the block."""
-    token = _running.set(
-        {
-            "run_id": held.run.id,
-            "workflow": held.run.workflow,
-            "step": held.branch.step,
-            "attempt": held.branch.attempt,
-        }
-    )
-    try:
-        yield
-    finally:
-        _running.reset(token)
+
+    __slots__ = ("_held", "_token")
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+
+    def __enter__(self) -> None:
+        held = self._held
+        self._token = _running.set(
+            {
+                "run_id": held.run.id,
+                "workflow": held.run.workflow,
+                "step": held.branch.step,
+                "attempt": held.branch.attempt,
+            }
+        )
+
+    def __exit__(self, *_: object) -> None:
+        _running.reset(self._token)
 
 
 class _OfStep:

@@ -4,7 +4,8 @@
 with the next step or to complete the run, and nothing else, `store.straight`
 does it in one statement where the database can. Otherwise, and when the
 statement finds the run or the lease otherwise, the general path of `settle`
-takes over; both leave the same rows.
+takes over; both leave the same rows. Where a step leads to one that the run has
+not entered before, the answer depends on the definition alone, and is kept.
 
 The statement that completes a run also claims the first step of another run, if
 the worker may go on with one and knows of one that waits (`backlog`). When that
@@ -14,6 +15,7 @@ the other is tried as usual afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -195,6 +197,30 @@ def plan(
         or not prepared.is_possible(runtime.database)
     ):
         return None
+    way = _way(runtime, held, outcome, go_on=go_on)
+    if way is None:
+        return None
+    if isinstance(way, do.Move):
+        return Plan(runtime, held, output, way)
+    return Plan(runtime, held, output, None, other_runs and not is_long(held))
+
+
+def _way(runtime: Runtime, held: Held, outcome: Succeeded, *, go_on: bool) -> do.Effect | None:
+    """Return where the success leads, and ask `decide` only if nobody did for such a step."""
+    known = runtime.ways
+    key = (held.definition.fingerprint, held.code.definition.fingerprint, held.branch.step, go_on)
+    if key not in known:
+        known[key] = _ask(runtime, held, outcome, go_on=go_on, visits={})
+    way, visits = known[key], held.memory.visits
+    if isinstance(way, do.Move) and way.step in visits:
+        return _ask(runtime, held, outcome, go_on=go_on, visits=visits)
+    return way
+
+
+def _ask(
+    runtime: Runtime, held: Held, outcome: Succeeded, *, go_on: bool, visits: Mapping[str, int]
+) -> do.Effect | None:
+    """Return the move to the next step, or the end of the run; None if there is more to it."""
     branch = held.branch
     facts = Facts(
         definition=held.definition,
@@ -205,15 +231,14 @@ def plan(
         status=branch.status,
         attempt=branch.attempt,
         lost=branch.lost,
-        visits=held.memory.visits,
+        visits=visits,
         inline=held.inline if go_on else (),
     )
     match decide(facts, outcome):
         case (do.Move() as move, *ending) if tuple(ending) == _SUCCESS:
-            return Plan(runtime, held, output, move) if move.status == "running" else None
-        case (do.Leave(), *ending) if tuple(ending) == (
-            *_SUCCESS,
-            do.MoveRun(RunEvent.COMPLETE),
+            return move if move.status == "running" else None
+        case (do.Leave(), *ending, do.MoveRun(RunEvent.COMPLETE, None) as end) if (
+            tuple(ending) == _SUCCESS
         ):
-            return Plan(runtime, held, output, None, other_runs and not is_long(held))
+            return end
     return None

@@ -36,7 +36,11 @@ class HostSession:
     def is_in_use(self) -> bool:
         """Return whether the session has begun a transaction (writes, reads or pending objects)."""
         # Asking must not make a session where the step did not.
-        if self.scope() is None or not self._session.registry.has():
+        try:
+            if not self._session.registry.has():
+                return False
+        except RuntimeError:
+            # Outside of any app context.
             return False
         session: orm.Session = self._session()
         return session.in_transaction()

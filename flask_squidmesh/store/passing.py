@@ -48,6 +48,7 @@ from flask_squidmesh.store.prepared import (
     Alone,
     Prepared,
     fixed,
+    fixed_interval,
     has_row,
     insertion,
     is_keyed,
@@ -126,7 +127,6 @@ def pass_on(
         "join": ending.join,
         "output": ending.output,
         "next_worker": worker,
-        "lease": lease,
     }
     which: Which = "any"
     if wanted.step is not None:
@@ -136,7 +136,7 @@ def pass_on(
         which = "not excluded"
         values["excluded"] = list(wanted.excluded)
     try:
-        row = _pass_on(which).first(through, values)
+        row = _pass_on(which, lease).first(through, values)
     except sa.exc.IntegrityError as error:
         if isinstance(through, Alone) and dialect.is_passing(error):
             return None
@@ -233,7 +233,7 @@ def _ended(held: sa.CTE, following: sa.CTE) -> sa.CTE:
 
 
 @cache
-def _pass_on(which: Which) -> Prepared:
+def _pass_on(which: Which, lease: timedelta) -> Prepared:
     held = _held()
     following = _next(held, which)
     ended = _ended(held, following)
@@ -251,7 +251,7 @@ def _pass_on(which: Which) -> Prepared:
             attempt=chosen.c.attempt + fixed(1),
             fencing_token=chosen.c.fencing_token + fixed(1),
             resends=fixed(0),
-            due_at=ended.c.now + sa.bindparam("lease", type_=sa.Interval()),
+            due_at=ended.c.now + fixed_interval(lease),
             started_at=ended.c.now,
             touched_at=ended.c.now,
             worker=sa.bindparam("next_worker", type_=branches.c.worker.type),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -38,6 +38,11 @@ def is_possible(database: sa.Engine | sa.Connection | Alone) -> bool:
 def fixed(value: str | int) -> sa.ColumnElement[Any]:
     """Return a number, or a word of ours such as a status, as a part of the statement's text."""
     return sa.literal_column(str(value) if isinstance(value, int) else f"'{value}'")
+
+
+def fixed_interval(duration: timedelta) -> sa.ColumnElement[Any]:
+    """Return a setting that is a time, as a part of the statement's text."""
+    return sa.literal_column(f"INTERVAL '{duration.total_seconds():.6f} seconds'", sa.Interval())
 
 
 def is_keyed(

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -38,6 +39,7 @@ from flask_squidmesh.store.prepared import (
     Alone,
     Prepared,
     fixed,
+    fixed_interval,
     insertion,
     is_keyed,
     moment,
@@ -119,9 +121,10 @@ def _bound(name: str, column: sa.Column[Any]) -> sa.BindParameter[Any]:
     return sa.bindparam(name, type_=column.type)
 
 
-def _go_on_statement() -> sa.Select[Any]:
+@cache
+def _go_on(lease: timedelta) -> Prepared:
     locked = _locked()
-    long_enough = _BRANCH.c.due_at > locked.c.now + sa.bindparam("enough", type_=sa.Interval())
+    long_enough = _BRANCH.c.due_at > locked.c.now + fixed_interval(lease * 2 / 3)
     moved = (
         sa.update(_BRANCH)
         .where(_held(locked))
@@ -139,7 +142,7 @@ def _go_on_statement() -> sa.Select[Any]:
             # An unchanged `due_at` keeps the update off the table's index.
             due_at=sa.case(
                 (long_enough, _BRANCH.c.due_at),
-                else_=locked.c.now + sa.bindparam("lease", type_=sa.Interval()),
+                else_=locked.c.now + fixed_interval(lease),
             ),
             rung_at=sa.null(),
             started_at=locked.c.now,
@@ -150,8 +153,10 @@ def _go_on_statement() -> sa.Select[Any]:
         .cte("moved")
     )
     attempt, step_run = _history(moved)
-    return sa.select(moved.c.now, moved.c.due_at).add_cte(
-        attempt.cte("attempt"), step_run.cte("step_run")
+    return Prepared(
+        sa.select(moved.c.now, moved.c.due_at).add_cte(
+            attempt.cte("attempt"), step_run.cte("step_run")
+        )
     )
 
 
@@ -201,7 +206,6 @@ def _complete_and_claim_statement() -> sa.Select[Any]:
     )
 
 
-_GO_ON: Final = Prepared(_go_on_statement())
 _COMPLETE: Final = Prepared(_complete_statement())
 _COMPLETE_AND_CLAIM: Final = Prepared(_complete_and_claim_statement())
 
@@ -226,10 +230,8 @@ def go_on(
         "next_step": step,
         "next_visit": visit,
         "next_worker": worker,
-        "lease": lease,
-        "enough": lease * 2 / 3,
     }
-    row = _GO_ON.first(through, values)
+    row = _go_on(lease).first(through, values)
     return None if row is None else (row[0].astimezone(UTC), row[1].astimezone(UTC))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -17,15 +18,16 @@ from flask_squidmesh.store.prepared import LONGEST, Prepared
 from tests.store.conftest import insert_run, pending, prepare
 from tests.support.databases import Databases
 
+LEASE = timedelta(seconds=60)
 STATEMENTS = {
     "start": starting._START,
     "first claim": claiming._CLAIM,
-    "going on": straight._GO_ON,
+    "going on": straight._go_on(LEASE),
     "the end": straight._COMPLETE,
     "the end and a first claim": straight._COMPLETE_AND_CLAIM,
-    "another branch": passing._pass_on("any"),
-    "another branch but some": passing._pass_on("not excluded"),
-    "a certain branch": passing._pass_on("named"),
+    "another branch": passing._pass_on("any", LEASE),
+    "another branch but some": passing._pass_on("not excluded", LEASE),
+    "a certain branch": passing._pass_on("named", LEASE),
 }
 MANY = 3000
 FILL = """
