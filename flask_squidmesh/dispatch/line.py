@@ -136,18 +136,25 @@ class Line:
             # Since kombu 5.7, and of use on Redis: one round trip for all instead of one for each.
             if len(rings) > 1 and hasattr(self._producer, "batch"):
                 around.enter_context(self._producer.batch(max_size=len(rings)))
-            for ring in rings:
-                self._send_task(ring)
+            for number, ring in enumerate(rings):
+                self._send_task(ring, declares=number == 0)
 
-    def _send_task(self, ring: Ring) -> None:
+    def _send_task(self, ring: Ring, *, declares: bool) -> None:
+        # The queue is looked after once for all that go out together: a fifth of the work of each.
+        options: dict[str, Any] = {} if declares else {"declare": ()}
+        args = [ring.run_id, ring.step]
         self._celery.send_task(
             RUN_STEP,
-            args=[ring.run_id, ring.step],
+            args=args,
+            # As Celery would have them, which looks into arguments with any depth in mind.
+            argsrepr=repr(args),
+            kwargsrepr="{}",
             queue=self._queue,
             serializer="json",
             ignore_result=True,
             retry=False,
             producer=self._producer,
+            **options,
         )
 
     def _open(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -45,6 +46,20 @@ def time(connection: sa.Connection) -> datetime | None:
 def locks_rows(connection: sa.Connection) -> bool:
     """Return whether the database locks single rows, and can leave out those that are locked."""
     return connection.dialect.name != "sqlite"
+
+
+def is_among(
+    connection: sa.Connection, column: sa.Column[str], ids: Sequence[str]
+) -> sa.ColumnElement[bool]:
+    """Return the condition that *column* has one of many *ids*.
+
+    As one value where there are arrays: the statement is the same for any number
+    of them, and the driver need not read through a parameter for each.
+    """
+    if connection.dialect.name != "postgresql":
+        return column.in_(ids)
+    values = sa.bindparam("ids", list(ids), type_=postgresql.ARRAY(sa.Text), unique=True)
+    return column == sa.any_(sa.cast(values, postgresql.ARRAY(postgresql.UUID)))
 
 
 def insert_if_absent(connection: sa.Connection, table: sa.Table) -> sa.Insert:

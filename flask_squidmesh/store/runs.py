@@ -171,7 +171,7 @@ def list_with_states(
     """Return several runs and where they stand, in no particular order."""
     if not run_ids:
         return []
-    query = with_state().where(runs.c.id.in_(run_ids))
+    query = with_state().where(dialect.is_among(connection, runs.c.id, run_ids))
     return [split(row) for row in connection.execute(query)]
 
 

@@ -363,11 +363,11 @@ class CutLine(Line):
 
     cut = False
 
-    def _send_task(self, ring):
+    def _send_task(self, ring, *, declares):
         if self.cut:
             self.cut = False
             raise ConnectionResetError("cut while idle")
-        super()._send_task(ring)
+        super()._send_task(ring, declares=declares)
 
 
 def test_cut_connection_is_opened_again_for_the_same_ring(broker_url):
