@@ -179,7 +179,8 @@ def step_runs_of(connection: sa.Connection, run_id: str) -> list[StepRunRow]:
 def outputs_of(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, list[Output]]:
     """Return, by run, what its context is made of, in the order it came."""
     found: dict[str, list[Output]] = {}
-    for run_id, step, output in connection.execute(_OUTPUTS, {"run_ids": list(run_ids)}):
+    # At once: row by row each would be fetched by a call of its own, through two libraries.
+    for run_id, step, output in connection.execute(_OUTPUTS, {"run_ids": list(run_ids)}).all():
         found.setdefault(run_id, []).append((step, output))
     return found
 

@@ -102,7 +102,7 @@ def list_newest(
         named = {f"workflow_{n}": pair[0] for n, pair in enumerate(part)}
         named |= {f"trigger_{n}": pair[1] for n, pair in enumerate(part)}
         statement = _merged(shape, len(part), has_strays)
-        found += [split(row) for row in connection.execute(statement, {**values, **named})]
+        found += [split(row) for row in connection.execute(statement, {**values, **named}).all()]
     if len(pairs) > _AT_ONCE:
         found.sort(key=lambda row: (row[0].created_at, row[0].id), reverse=True)
     return found[:limit]
