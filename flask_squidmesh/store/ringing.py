@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from flask_squidmesh.lifecycle.states import STEP_RUN, StepRunEvent, sources
 from flask_squidmesh.store import dialect
-from flask_squidmesh.store.branches import Branch, ring
+from flask_squidmesh.store.branches import Branch, due_as_seen, ring
 from flask_squidmesh.store.models import UtcDateTime, branches
 
 _READY: Final = sources(STEP_RUN, StepRunEvent.CLAIM)
@@ -65,7 +65,7 @@ def _ring_in_one_statement(
     queued_since: datetime,
 ) -> set[tuple[str, int]]:
     place = sa.tuple_(branches.c.run_id, branches.c.slot)
-    as_seen = sa.tuple_(branches.c.run_id, branches.c.slot, branches.c.due_at)
+    as_seen = sa.tuple_(branches.c.run_id, branches.c.slot, due_as_seen())
     free = (
         sa.select(branches.c.run_id, branches.c.slot)
         .where(

@@ -13,9 +13,9 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from flask_squidmesh.store import branches, claiming, passing, starting, straight
+from flask_squidmesh.store import branches, claiming, passing, ringing, starting, straight
 from flask_squidmesh.store.prepared import LONGEST, Prepared
-from tests.store.conftest import insert_run, pending, prepare
+from tests.store.conftest import NOON, insert_run, pending, prepare
 from tests.support.databases import Databases
 
 LEASE = timedelta(seconds=60)
@@ -95,3 +95,31 @@ def test_text_is_short_enough_for_the_driver_to_keep(never_analysed, name):
     text = STATEMENTS[name].text(never_analysed)
     assert text is not None
     assert len(text) <= LONGEST
+
+
+def test_burst_is_rung_by_keys_while_statistics_are_older(postgres_databases):
+    """Not by the time at which all of it is due, which would be read in every round."""
+    url = postgres_databases.create(prepare)
+    engine = sa.create_engine(url)
+    said: list[str] = []
+
+    def look(connection, cursor, text, parameters, *_):
+        if text.lstrip().startswith("UPDATE squidmesh_branches") and not said:
+            said.append("")
+            explained = connection.exec_driver_sql(f"EXPLAIN {text}", parameters)
+            said[0] = "\n".join(row[0] for row in explained)
+
+    with engine.begin() as connection:
+        branches.insert(connection, [pending(insert_run(connection))])
+        connection.exec_driver_sql("ANALYZE")
+        run_id = insert_run(connection)
+        branches.insert(connection, [pending(run_id, slot=slot) for slot in range(MANY)])
+        seen = branches.of_run(connection, run_id)[:200]
+        sa.event.listen(engine, "before_cursor_execute", look)
+        again_at = [NOON + timedelta(seconds=10), NOON + timedelta(seconds=20)]
+        rung = ringing.ring_all(connection, seen, now=NOON, again_at=again_at, queued_since=NOON)
+    engine.dispose()
+    postgres_databases.drop(url)
+    assert len(rung) == 200
+    assert "squidmesh_branches_pkey" in said[0]
+    assert "due_at_idx" not in said[0]
