@@ -24,6 +24,8 @@ from flask_squidmesh.testing import abandon, deliver, freeze, tick
 from tests.concurrency.racers import NOON, Review
 from tests.contract.host import attempts, audit, db, path, single
 from tests.contract.shapes import road
+from tests.contract.test_siblings import deliver as go_through
+from tests.contract.test_siblings import fan_out
 
 LOCK = "FOR UPDATE"
 """What the first statement of every transaction about a run contains, on PostgreSQL."""
@@ -169,8 +171,9 @@ def waits_for_a_lock() -> bool:
         return bool(connection.scalar(sa.text(f"{query} AND datname = current_database()")))
 
 
-def test_cancellation_during_the_single_statement_is_not_overwritten(world):
-    """The settlement begins before the cancellation is committed, and waits for it."""
+@contextmanager
+def cancelled_meanwhile(world) -> Iterator[Any]:
+    """Give a step function that has its run cancelled, committed while its settlement waits."""
     open_cancellation: list[sa.Connection] = []
 
     def work(context):
@@ -186,13 +189,30 @@ def test_cancellation_during_the_single_statement_is_not_overwritten(world):
             open_cancellation[0].commit()
             open_cancellation[0].close()
 
-    run_id = world.start(single(work))
     with ThreadPoolExecutor(1) as pool:
         committed = pool.submit(commit)
-        assert deliver(run_id, "work") == "executed"
+        yield work
         committed.result(30)
+
+
+def test_cancellation_during_the_single_statement_is_not_overwritten(world):
+    """The settlement begins before the cancellation is committed, and waits for it."""
+    with cancelled_meanwhile(world) as work:
+        run_id = world.start(single(work))
+        assert deliver(run_id, "work") == "executed"
     run = world.see(run_id)
     assert (run.status, run.step_runs[0].outcome) == ("cancelled", None)
+
+
+def test_cancellation_during_the_statement_of_a_branch_is_not_overwritten(world):
+    """The same where it would go on with another branch."""
+    with cancelled_meanwhile(world) as work:
+        run_id = world.start(fan_out(3, branch_0=step(work, after=["root"])))
+        go_through(run_id, "root", turns=0)
+        go_through(run_id, "branch_0")
+    run = world.see(run_id)
+    assert run.status == "cancelling"
+    assert [(s.step, s.outcome) for s in run.step_runs if s.attempts][1:] == [("branch_0", None)]
 
 
 def test_cancellation_during_the_first_claim_is_not_overwritten(world):
