@@ -46,8 +46,6 @@ from flask_squidmesh.store.prepared import (
 
 _CLAIMED: Final = STEP_RUN[(StepRunStatus.PENDING, StepRunEvent.CLAIM)]
 _STARTED: Final = RUN[(RunStatus.PENDING, RunEvent.START)]
-
-
 _BOUND: Final = "new_run_id"
 
 

@@ -50,10 +50,9 @@ def in_one_statement(world):
         pytest.skip("a statement is about one run here")
 
 
-def know(*run_ids, step_name="work"):
-    """Have this process know of runs that wait, the first one as the next."""
-    for run_id in reversed(run_ids):
-        state().engine()._runtime.backlog.give_back(Ring(run_id, step_name, begins=True))
+def know(run_id, step_name="work"):
+    """Have this process know of a run that waits, as the next."""
+    state().engine()._runtime.backlog.give_back(Ring(run_id, step_name, begins=True))
 
 
 def known():
@@ -86,7 +85,7 @@ def statuses(world, *run_ids):
 def test_one_run_after_the_other(world, in_one_statement):
     first, second, third = world.start(Quick), world.start(Chain), world.start(Quick)
     know(second, step_name="first")
-    state().engine()._runtime.backlog.give_back(Ring(third, "work", begins=True))
+    know(third)
     assert deliver(first) == "executed"
     assert statuses(world, first, second, third) == ["completed"] * 3
     assert path(world.see(second)) == ["first", "second"]
@@ -151,7 +150,7 @@ def test_attempt_that_was_taken_over_begins_nothing(world, clock):
         tick()
         assert testing.deliver(context.run_id, context.step) == "executed"
         second.append(world.start(Quick))
-        know(*second)
+        know(second[0])
 
     first = world.start(road("Flow", {"work": step(work)}))
     deliver(first)

@@ -18,7 +18,7 @@ from flask_squidmesh.dispatch.line import RUN_STEP
 from flask_squidmesh.ids import new_id
 from flask_squidmesh.testing import deliver
 from tests.hostile.worker_app import Plain, Quick, squidmesh
-from tests.hostile.workers import Crew, history, see, wait_for_end
+from tests.hostile.workers import Crew, history, open_crew, see, wait_for_end
 from tests.support.process import Processes
 
 QUEUE = "squidmesh"
@@ -28,11 +28,9 @@ QUEUE = "squidmesh"
 def crew(
     processes: Processes, postgres_database_url: str, broker_url: str, tmp_path: Path
 ) -> Iterator[Crew]:
-    marks = tmp_path / "marks"
-    marks.mkdir()
-    made = Crew(processes, marks, {"DATABASE_URL": postgres_database_url, "BROKER_URL": broker_url})
-    with made.open():
-        yield made
+    environment = {"DATABASE_URL": postgres_database_url, "BROKER_URL": broker_url}
+    with open_crew(processes, tmp_path, environment) as opened:
+        yield opened
 
 
 @pytest.fixture

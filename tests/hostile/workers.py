@@ -58,6 +58,16 @@ class Crew:
             (self._folder / f"{name}-go").touch()
 
 
+@contextmanager
+def open_crew(processes: Processes, folder: Path, environment: dict[str, str]) -> Iterator[Crew]:
+    """Open the context of an application, with an empty folder for the marks of its steps."""
+    marks = folder / "marks"
+    marks.mkdir()
+    crew = Crew(processes, marks, environment)
+    with crew.open():
+        yield crew
+
+
 def see(run_id: str) -> Run:
     return squidmesh.inspect_run(run_id, include_history=True)
 

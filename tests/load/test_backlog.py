@@ -10,7 +10,7 @@ import redis
 
 from flask_squidmesh.dispatch.enough import ENOUGH
 from tests.hostile.worker_app import Quick, squidmesh
-from tests.hostile.workers import Crew, wait_for_end
+from tests.hostile.workers import Crew, open_crew, wait_for_end
 from tests.support.process import Processes
 from tests.support.valkey import Broker
 
@@ -21,12 +21,9 @@ RUNS = 20 * ENOUGH
 def crew(
     processes: Processes, postgres_database_url: str, broker: Broker, tmp_path: Path
 ) -> Iterator[Crew]:
-    marks = tmp_path / "marks"
-    marks.mkdir()
     environment = {"DATABASE_URL": postgres_database_url, "BROKER_URL": broker.url}
-    made = Crew(processes, marks, environment)
-    with made.open():
-        yield made
+    with open_crew(processes, tmp_path, environment) as opened:
+        yield opened
 
 
 def test_runs_without_a_message_are_executed_with_the_others(crew: Crew, broker: Broker):

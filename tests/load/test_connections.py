@@ -16,7 +16,7 @@ from celery import Celery
 from flask_squidmesh.clock import Clock, wait_until
 from flask_squidmesh.dispatch.transport import Transport
 from tests.hostile.worker_app import Quick, squidmesh
-from tests.hostile.workers import Crew, wait_for_end
+from tests.hostile.workers import Crew, open_crew, wait_for_end
 from tests.support.process import Processes
 from tests.support.valkey import Broker
 
@@ -55,11 +55,8 @@ def environment(postgres_database_url: str, broker: Broker) -> dict[str, str]:
 
 @pytest.fixture
 def crew(processes: Processes, environment: dict[str, str], tmp_path: Path) -> Iterator[Crew]:
-    marks = tmp_path / "marks"
-    marks.mkdir()
-    made = Crew(processes, marks, environment)
-    with made.open():
-        yield made
+    with open_crew(processes, tmp_path, environment) as opened:
+        yield opened
 
 
 @pytest.fixture
