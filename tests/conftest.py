@@ -31,6 +31,9 @@ _MARKS = {
 def pytest_configure() -> None:
     # Whoever ends the run with SIGTERM (make, a CI) gets the same orderly end as with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell that has started the tests in the background has SIGINT ignored, and what is ignored
+    # here is so in every program that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
