@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from flask_squidmesh.store import transaction
+from flask_squidmesh.store import exchange, transaction
 from flask_squidmesh.store.models import UtcDateTime
 
 logger = logging.getLogger(__name__)
@@ -107,6 +109,11 @@ class Prepared:
             text = self._texts[dialect.driver] = str(self._statement.compile(dialect=dialect))
         return text
 
+    @cached_property
+    def numbered(self) -> exchange.Text:
+        """The statement as text for an `exchange`."""
+        return exchange.text_of(self._statement)
+
     def first(
         self, through: sa.Connection | Alone, values: Mapping[str, Any]
     ) -> Sequence[Any] | None:
@@ -144,31 +151,48 @@ class Alone:
         text = statement.text(self._engine)
         if text is not None and not _is_heard(self._engine):
             try:
-                return self._directly(text, values)
-            except (self._engine.dialect.loaded_dbapi.Error, sa.exc.SQLAlchemyError) as error:
+                return self._directly(statement, text, values)
+            except (
+                self._engine.dialect.loaded_dbapi.Error,
+                sa.exc.SQLAlchemyError,
+                exchange.RefusedError,
+            ) as error:
                 # If it comes again it is raised below, as what it is.
                 logger.debug("a statement is repeated after %s", type(error).__name__)
         return transaction.run_alone(
             self._engine, lambda c: statement.first(c, values), patience=self._patience
         )
 
-    def _directly(self, text: str, values: Mapping[str, Any]) -> Sequence[Any] | None:
+    def _directly(
+        self, statement: Prepared, text: str, values: Mapping[str, Any]
+    ) -> Sequence[Any] | None:
         pooled = self._engine.raw_connection()
         try:
-            driver: Any = pooled.dbapi_connection
-            was = driver.autocommit
-            driver.autocommit = True
-            cursor = driver.cursor()
-            cursor.execute(text, values)
-            row: Sequence[Any] | None = cursor.fetchone()
-            cursor.close()
-            driver.autocommit = was
+            row = _exchanged(pooled, statement, text, values)
         except BaseException:
             # Whatever state it is in, nobody else gets it.
             pooled.invalidate()
             raise
         pooled.close()
         return row
+
+
+def _exchanged(
+    pooled: sa.PoolProxiedConnection, statement: Prepared, text: str, values: Mapping[str, Any]
+) -> Sequence[Any] | None:
+    way = exchange.exchange_on(pooled.dbapi_connection, pooled.info)
+    if way is not None:
+        with suppress(exchange.UnsuitedError):
+            return way.first(statement.numbered, values)
+    driver: Any = pooled.dbapi_connection
+    was = driver.autocommit
+    driver.autocommit = True
+    cursor = driver.cursor()
+    cursor.execute(text, values)
+    row: Sequence[Any] | None = cursor.fetchone()
+    cursor.close()
+    driver.autocommit = was
+    return row
 
 
 def _is_heard(engine: sa.Engine) -> bool:

@@ -37,6 +37,16 @@ def engine(databases: Databases) -> Iterator[sa.Engine]:
 
 
 @pytest.fixture
+def pool_of_one(postgres_databases: Databases) -> Iterator[sa.Engine]:
+    """An engine with a single connection, which shows what state it is left in."""
+    url = postgres_databases.create(prepare)
+    engine = sa.create_engine(url, pool_size=1, max_overflow=0, pool_timeout=5)
+    yield engine
+    engine.dispose()
+    postgres_databases.drop(url)
+
+
+@pytest.fixture
 def unit(engine: sa.Engine) -> Unit:
     """Open a transaction that is rolled back at the end of the block."""
 

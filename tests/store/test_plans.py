@@ -66,17 +66,9 @@ def never_analysed(postgres_databases: Databases) -> Iterator[sa.Engine]:
 
 def plan(connection: sa.Connection, statement: Prepared) -> str:
     """Return the plan for any values."""
-    text = statement.text(connection)
-    assert text is not None
-    numbers: dict[str, int] = {}
-
-    def number(found: re.Match[str]) -> str:
-        return f"${numbers.setdefault(found[1], len(numbers) + 1)}"
-
-    numbered = re.sub(r"%\((\w+)\)s", number, text)
     cursor = connection.connection.cursor()
     # Without arguments psycopg sends it as it is.
-    cursor.execute(f"EXPLAIN (GENERIC_PLAN) {numbered}")
+    cursor.execute(b"EXPLAIN (GENERIC_PLAN) " + statement.numbered.content)
     return "\n".join(row[0] for row in cursor.fetchall())
 
 

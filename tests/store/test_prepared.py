@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
 
 from flask_squidmesh.store.prepared import Alone, Prepared
-from tests.store.conftest import prepare
-from tests.support.databases import Databases
 
 NAME = Prepared(sa.select(sa.bindparam("given", type_=sa.Text), sa.func.pg_backend_pid()))
-RATIO = Prepared(sa.select(sa.literal_column("1") / sa.bindparam("by", type_=sa.Integer)))
-
-
-@pytest.fixture
-def pool_of_one(postgres_databases: Databases) -> Iterator[sa.Engine]:
-    """An engine with a single connection, which shows what state it is left in."""
-    url = postgres_databases.create(prepare)
-    engine = sa.create_engine(url, pool_size=1, max_overflow=0, pool_timeout=5)
-    yield engine
-    engine.dispose()
-    postgres_databases.drop(url)
+RATIO = Prepared(
+    sa.select(sa.literal_column("1", sa.Integer) // sa.bindparam("by", type_=sa.Integer))
+)
 
 
 def row(prepared, through, **values):
