@@ -190,8 +190,15 @@ def of_run(connection: sa.Connection, run_id: str) -> list[Branch]:
 
 def steps_of(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, str]:
     """Return where each run stands, for runs with one branch at most."""
-    query = sa.select(branches.c.run_id, branches.c.step).where(branches.c.run_id.in_(run_ids))
-    return {row[0]: row[1] for row in connection.execute(query)}
+    query = _steps(connection.dialect.name)
+    return {row[0]: row[1] for row in connection.execute(query, {"run_ids": list(run_ids)})}
+
+
+@cache
+def _steps(name: str) -> sa.Select[Any]:
+    return sa.select(branches.c.run_id, branches.c.step).where(
+        dialect.is_among(name, branches.c.run_id, "run_ids")
+    )
 
 
 def has_moving_others(connection: sa.Connection, branch: Branch) -> bool:

@@ -6,15 +6,20 @@ Only a copy of what the outputs say: of a run without one they are read instead.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 
 from flask_squidmesh.store import dialect
 from flask_squidmesh.store.models import contexts
 
-_OF_RUNS = sa.select(contexts.c.run_id, contexts.c.document).where(
-    contexts.c.run_id.in_(sa.bindparam("run_ids", expanding=True))
-)
+
+@cache
+def _of_runs(name: str) -> sa.Select[Any]:
+    return sa.select(contexts.c.run_id, contexts.c.document).where(
+        dialect.is_among(name, contexts.c.run_id, "run_ids")
+    )
 
 
 def put(connection: sa.Connection, run_id: str, document: str) -> None:
@@ -26,4 +31,5 @@ def put(connection: sa.Connection, run_id: str, document: str) -> None:
 
 def of_runs(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, str]:
     """Return the encoded contexts that are kept, by run."""
-    return {row[0]: row[1] for row in connection.execute(_OF_RUNS, {"run_ids": list(run_ids)})}
+    query = _of_runs(connection.dialect.name)
+    return {row[0]: row[1] for row in connection.execute(query, {"run_ids": list(run_ids)})}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -48,17 +47,15 @@ def locks_rows(connection: sa.Connection) -> bool:
     return connection.dialect.name != "sqlite"
 
 
-def is_among(
-    connection: sa.Connection, column: sa.Column[str], ids: Sequence[str]
-) -> sa.ColumnElement[bool]:
-    """Return the condition that *column* has one of many *ids*.
+def is_among(dialect: str, column: sa.Column[str], bound: str) -> sa.ColumnElement[bool]:
+    """Return the condition that *column* has one of many ids, which are *bound* as a list.
 
     As one value where there are arrays: the statement is the same for any number
     of them, and the driver need not read through a parameter for each.
     """
-    if connection.dialect.name != "postgresql":
-        return column.in_(ids)
-    values = sa.bindparam("ids", list(ids), type_=postgresql.ARRAY(sa.Text), unique=True)
+    if dialect != "postgresql":
+        return column.in_(sa.bindparam(bound, expanding=True))
+    values = sa.bindparam(bound, type_=postgresql.ARRAY(sa.Text))
     return column == sa.any_(sa.cast(values, postgresql.ARRAY(postgresql.UUID)))
 
 

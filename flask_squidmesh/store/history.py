@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from flask_squidmesh.lifecycle.states import AttemptStatus, StepRunStatus
+from flask_squidmesh.store import dialect
 from flask_squidmesh.store.models import attempts, branches, step_runs
 
 
@@ -68,15 +70,6 @@ _STEPS = (
     sa.select(*_STEP_COLUMNS)
     .where(step_runs.c.run_id == sa.bindparam("run_id"))
     .order_by(step_runs.c.horizon, step_runs.c.slot)
-)
-_OUTPUTS = (
-    sa.select(step_runs.c.run_id, step_runs.c.step, step_runs.c.output)
-    .where(
-        step_runs.c.run_id.in_(sa.bindparam("run_ids", expanding=True)),
-        step_runs.c.outcome.is_not(None),
-        step_runs.c.output.is_not(None),
-    )
-    .order_by(step_runs.c.run_id, step_runs.c.ordinal)
 )
 _ATTEMPTS = (
     sa.select(*_ATTEMPT_COLUMNS)
@@ -180,9 +173,23 @@ def outputs_of(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, l
     """Return, by run, what its context is made of, in the order it came."""
     found: dict[str, list[Output]] = {}
     # At once: row by row each would be fetched by a call of its own, through two libraries.
-    for run_id, step, output in connection.execute(_OUTPUTS, {"run_ids": list(run_ids)}).all():
+    query = _outputs(connection.dialect.name)
+    for run_id, step, output in connection.execute(query, {"run_ids": list(run_ids)}).all():
         found.setdefault(run_id, []).append((step, output))
     return found
+
+
+@cache
+def _outputs(name: str) -> sa.Select[Any]:
+    return (
+        sa.select(step_runs.c.run_id, step_runs.c.step, step_runs.c.output)
+        .where(
+            dialect.is_among(name, step_runs.c.run_id, "run_ids"),
+            step_runs.c.outcome.is_not(None),
+            step_runs.c.output.is_not(None),
+        )
+        .order_by(step_runs.c.run_id, step_runs.c.ordinal)
+    )
 
 
 def step_runs_between(

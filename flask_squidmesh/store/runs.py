@@ -171,8 +171,13 @@ def list_with_states(
     """Return several runs and where they stand, in no particular order."""
     if not run_ids:
         return []
-    query = with_state().where(dialect.is_among(connection, runs.c.id, run_ids))
-    return [split(row) for row in connection.execute(query)]
+    found = connection.execute(_these(connection.dialect.name), {"ids": list(run_ids)})
+    return [split(row) for row in found.all()]
+
+
+@cache
+def _these(name: str) -> sa.Select[Any]:
+    return with_state().where(dialect.is_among(name, runs.c.id, "ids"))
 
 
 def list_between(
