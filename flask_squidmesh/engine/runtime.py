@@ -82,7 +82,8 @@ class Runtime:
     `step_context` opens the fresh Flask app context that a step runs in, and
     `host` is the host's session inside of it. `ways` is what `straight` knows of
     where steps lead: of a definition, for a worker with some code, after a step,
-    with and without going on.
+    with and without going on. `joins` is what `siblings` knows of steps, by what
+    waits for them in a definition.
     """
 
     database: transaction.Engine
@@ -97,6 +98,7 @@ class Runtime:
     backlog: Backlog = field(init=False)
     next_look_at_cron: datetime = _LONG_AGO
     ways: dict[tuple[str, str, str, bool], do.Effect | None] = field(default_factory=dict)
+    joins: dict[tuple[str, tuple[str, ...]], str | None] = field(default_factory=dict)
     _definitions: dict[str, Definition] = field(default_factory=dict)
     _executable: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     _other: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)

@@ -139,10 +139,30 @@ def plan(
     wish = wanted(runtime, held, go_on=go_on, then=then)
     if wish is None:
         return None
-    branch, definition = held.branch, held.definition
-    waiting = definition.dependents[branch.step] or (COMPLETE,)
+    join = _only_join(runtime, held, outcome, go_on=go_on)
+    return None if join is None else Plan(runtime, held, output, join, wish)
+
+
+def _only_join(runtime: Runtime, held: Held, outcome: Succeeded, *, go_on: bool) -> str | None:
+    """Return the one join that waits for the step of *held* and for others; None if it is not so.
+
+    Of the step this depends on what waits for it, and on nothing else: `decide`
+    is asked once for all branches between the same two steps.
+    """
+    known, definition = runtime.joins, held.definition
+    waiting = definition.dependents[held.branch.step] or (COMPLETE,)
+    key = (definition.fingerprint, waiting)
+    if key not in known:
+        known[key] = _ask(runtime, held, outcome, waiting, go_on=go_on)
+    return known[key]
+
+
+def _ask(
+    runtime: Runtime, held: Held, outcome: Succeeded, waiting: tuple[str, ...], *, go_on: bool
+) -> str | None:
+    branch = held.branch
     facts = Facts(
-        definition=definition,
+        definition=held.definition,
         limits=runtime.limits,
         run=RunStatus.RUNNING,
         step=branch.step,
@@ -161,7 +181,7 @@ def plan(
             do.EndStep(StepRunEvent.COMPLETE, "ok"),
             do.CountDown(join),
         ):
-            return Plan(runtime, held, output, join, wish)
+            return join
     return None
 
 
