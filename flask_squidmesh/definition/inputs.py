@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from flask_squidmesh.definition.spec import StepSpec
 from flask_squidmesh.exceptions import SquidMeshError
@@ -101,14 +102,19 @@ def visible(payload: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str,
     return {**payload, **context}
 
 
-def select(step: StepSpec, state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what *step* sees of *state*: all of it, some keys, or new names from paths.
+def overlay(payload: Mapping[str, Any], context: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a view of the same, to look some of it up: no copy, however much there is."""
+    return ChainMap(cast("dict[str, Any]", context), cast("dict[str, Any]", payload))
+
+
+def select(step: StepSpec, state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what *step* sees of *state*: *state* itself, some keys, or new names from paths.
 
     Raises:
         MissingInput: A key or a segment of a path is absent.
     """
     if step.input is None:
-        return dict(state)
+        return state
     if isinstance(step.input, Mapping):
         return {target: _follow(target, path, state) for target, path in step.input.items()}
     for key in step.input:

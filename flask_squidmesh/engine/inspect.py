@@ -352,7 +352,7 @@ def _input_of(spec: StepSpec, seen: Mapping[str, Any]) -> Any:
     if spec.kind != "step":
         return None
     try:
-        return inputs.select(spec, seen)
+        return dict(inputs.select(spec, seen))
     except inputs.MissingInput:
         return None
 

@@ -135,11 +135,14 @@ def _seconds(delay: object) -> float | None:
 
 
 def _call(runtime: Runtime, held: Held) -> str | None:
-    name = held.branch.step
+    name, memory = held.branch.step, held.memory
+    schema, parameters = held.code.input_schemas.get(name), held.code.parameters[name]
+    needs_all = held.step.input is None and (schema is not None or parameters.everything)
+    put_together = inputs.visible if needs_all else inputs.overlay
     try:
-        seen = inputs.select(held.step, inputs.visible(held.memory.payload, held.memory.context))
-        seen = _loaded(held.code.input_schemas.get(name), seen, "invalid_input", "input")
-        args, kwargs = inputs.bind(held.code.parameters[name], seen, StepContext(runtime, held))
+        seen = inputs.select(held.step, put_together(memory.payload, memory.context))
+        seen = _loaded(schema, seen, "invalid_input", "input")
+        args, kwargs = inputs.bind(parameters, seen, StepContext(runtime, held))
     except inputs.MissingInput as error:
         raise _Refused(errors.make("missing_input", error.message())) from error
     # The steps after it in this worker see the run as it is stored, whatever this one changes.

@@ -12,9 +12,11 @@ import re
 
 import pytest
 import sqlalchemy as sa
+from marshmallow import fields
 
 from flask_squidmesh import Workflow, complete, manual, step
 from flask_squidmesh.current import state
+from flask_squidmesh.definition import inputs
 from flask_squidmesh.engine.news import Ring
 from tests.contract.host import db, notes, write
 
@@ -29,6 +31,16 @@ class Straight(Workflow):
     four = step(lambda: {"four": 4})
     five = step(lambda: {"five": 5})
     transitions = [one >> two >> three >> four >> five >> complete]
+
+
+class Named(Workflow):
+    go = manual(number=fields.Integer(required=True))
+    one = step(lambda number: {"one": number + 1})
+    two = step(lambda one, other=3: {"two": one + other}, input=["one"])
+    three = step(
+        lambda value, number: {"total": value + number}, input={"value": "two", "number": "number"}
+    )
+    transitions = [one >> two >> three >> complete]
 
 
 class Writing(Workflow):
@@ -170,6 +182,20 @@ def test_a_step_costs_the_same_in_a_long_run(world, traffic):
     _, *settlements, _ = by_commit(traffic)
     assert len(settlements) == 40
     assert settlements == [settlements[0]] * 40
+
+
+def test_a_step_that_names_what_it_needs_is_given_no_copy_of_the_rest(world, monkeypatch):
+    """In a run of a thousand steps that would be a thousand outputs, for each of them."""
+
+    def refuse(*_):
+        raise AssertionError("the whole state was put together")
+
+    run_id = world.start(Named, {"number": 1})
+    with monkeypatch.context() as patched:
+        patched.setattr(inputs, "visible", refuse)
+        one_message(run_id, "one")
+    run = world.see(run_id)
+    assert (run.status, run.context["total"]) == ("completed", 6)
 
 
 def test_a_branch_of_a_fan_out_costs_one_statement_on_postgresql_and_ten_elsewhere(

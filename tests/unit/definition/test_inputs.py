@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +24,7 @@ STATE = {
 }
 
 
-def choose(chosen: Any) -> dict[str, Any]:
+def choose(chosen: Any) -> Mapping[str, Any]:
     return select(StepSpec("load", "step", input=chosen), STATE)
 
 
