@@ -13,13 +13,17 @@ from benchmarks.contestants.celery_chain import CeleryChain, CeleryChainSolo
 from benchmarks.contestants.contestant import Contestant
 from benchmarks.contestants.dbos import DBOS
 from benchmarks.contestants.floor import Floor
-from benchmarks.contestants.squidmesh import SquidMeshRuns, SquidMeshSolo
+from benchmarks.contestants.squidmesh import SquidMeshRuns, SquidMeshSolo, SquidMeshThreads
 from benchmarks.servers import Servers
 from benchmarks.work import STEPS
 from flask_squidmesh.clock import wait_until
 
 ENTERED: Final[tuple[type[Contestant], ...]] = (SquidMeshRuns, Floor, DBOS, Absurd, CeleryChain)
-WITHOUT_POOL: Final[tuple[type[Contestant], ...]] = (SquidMeshSolo, CeleryChainSolo)
+OTHER_POOLS: Final[tuple[type[Contestant], ...]] = (
+    SquidMeshSolo,
+    SquidMeshThreads,
+    CeleryChainSolo,
+)
 PATIENCE: Final = 600.0
 LOOKS_EVERY: Final = 0.05
 WARM_AFTER: Final = 0.2

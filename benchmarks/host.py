@@ -133,12 +133,17 @@ class Host:
 
 
 def worker(
-    servers: Servers, database_url: str, *workflows: str, number: int = 0, pool: str = "prefork"
+    servers: Servers,
+    database_url: str,
+    *workflows: str,
+    number: int = 0,
+    pool: str = "prefork",
+    concurrency: int = 1,
 ) -> Process:
-    """Start `flask squidmesh worker`, for one step at a time; return once it consumes."""
+    """Start `flask squidmesh worker`, by default for one step at a time."""
     return servers.start(
         *("-m", "flask", "--app", "benchmarks.host:create_app", "squidmesh", "worker"),
-        *("--concurrency", "1", "--pool", pool, "--loglevel", "warning"),
+        *("--concurrency", str(concurrency), "--pool", pool, "--loglevel", "warning"),
         *("-n", f"worker{number}@%h", *ALONE),
         ready=READY,
         env={

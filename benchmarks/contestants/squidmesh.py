@@ -14,6 +14,7 @@ class SquidMeshRuns(InPostgres):
 
     name = OURS
     pool = "prefork"
+    concurrency = 1
     distributions = ("celery", "Flask", "Flask-SQLAlchemy", "psycopg", "SQLAlchemy")
     finished_steps = "SELECT count(*) FROM squidmesh_step_runs"
     cleared = ("squidmesh_runs",)
@@ -32,7 +33,14 @@ class SquidMeshRuns(InPostgres):
                 host.squidmesh.start_run("straight", PAYLOAD)
 
     def start_worker(self, number: int, of: int) -> Process:
-        return worker(self.servers, self.url, "straight", number=number, pool=self.pool)
+        return worker(
+            self.servers,
+            self.url,
+            "straight",
+            number=number,
+            pool=self.pool,
+            concurrency=self.concurrency,
+        )
 
     def reset(self) -> None:
         super().reset()
@@ -48,3 +56,11 @@ class SquidMeshSolo(SquidMeshRuns):
 
     name = f"{OURS}, solo pool"
     pool = "solo"
+
+
+class SquidMeshThreads(SquidMeshRuns):
+    """Two threads in one process: what one waits for, the other uses."""
+
+    name = f"{OURS}, two threads"
+    pool = "threads"
+    concurrency = 2

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Final
 
-from benchmarks.contest import WITHOUT_POOL, Turn, entered, in_turns, race
+from benchmarks.contest import OTHER_POOLS, Turn, entered, in_turns, race
 from benchmarks.contestants.contestant import Contestant
 from benchmarks.report import Bar, Measure, Reading, ratio
 from benchmarks.servers import servers
@@ -36,7 +36,7 @@ def _ratios(turns: dict[str, list[Turn]]) -> Iterator[Reading]:
 
 def one(*, full: bool) -> Iterator[Reading]:
     """One worker process each."""
-    return take(1, *WITHOUT_POOL, runs=1000, rounds=3) if full else take(1, runs=250, rounds=2)
+    return take(1, *OTHER_POOLS, runs=1000, rounds=3) if full else take(1, runs=250, rounds=2)
 
 
 def two(*, full: bool) -> Iterator[Reading]:
