@@ -50,7 +50,8 @@ class Text:
 
 def text_of(statement: sa.Select[Any]) -> Text:
     """Return *statement* as text, under a name that no other has in this process."""
-    dialect = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # has no types
+    # SQLAlchemy declares no types for the arguments of a dialect.
+    dialect = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
     compiled = statement.compile(dialect=dialect)
     # A parameter that stands in several places has one number, and is here as often.
     parameters = tuple(dict.fromkeys(compiled.positiontup or ()))
